@@ -1,0 +1,35 @@
+// Tensors with bytes
+export { BYTES_PER_ELEMENT, allocate, elementCount, float32, int64, isFileTensor, tensor, viewAs, zeros } from './tensor.ts';
+export type { DType, DTypeArrays, FileTensor, ParameterData, ParameterSet, TensorData, TypedArray } from './tensor.ts';
+
+// Errors
+export { ERROR_CODES, QuerentError, isQuerentError } from './errors.ts';
+export type { ErrorCode, QuerentErrorOptions } from './errors.ts';
+
+// Contracts: graphs
+export type {
+  Attribute,
+  Dim,
+  Graph,
+  GraphParameter,
+  GraphScope,
+  Initialiser,
+  Node,
+  ParameterOptions,
+  Scope,
+  Shape,
+  Tensor,
+} from './contracts/graph.ts';
+
+// Contracts: engines
+export type {
+  CompileOptions,
+  Engine,
+  EngineOptions,
+  Executable,
+  PortInfo,
+  Program,
+  ProgramContext,
+  ProgramOptions,
+  RunOptions,
+} from './contracts/engine.ts';
