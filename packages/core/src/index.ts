@@ -33,3 +33,17 @@ export type {
   ProgramOptions,
   RunOptions,
 } from './contracts/engine.ts';
+
+// Contracts: language models
+export type {
+  CacheSpec,
+  DecodeInputs,
+  DecodeResult,
+  LanguageModelLoss,
+  LanguageModelLossOptions,
+  LanguageModelPlugin,
+  LanguageModelPrompt,
+  LanguageModelTargets,
+  PrefillResult,
+  SpecialTokens,
+} from './contracts/language-model.ts';

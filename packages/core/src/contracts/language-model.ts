@@ -1,0 +1,115 @@
+/**
+ * What every language model promises: graphs over soft prompts and text. Types only; `@querent/llm-adapters` has the built-ins.
+ * A caller never asks which family it holds: a decoder-only model reads [soft prompt ; prompt ; labels] as one sequence, an
+ * encoder-decoder one reads [soft prompt ; prompt] in its encoder and writes the labels with its decoder. Inputs have the same names.
+ */
+import type { Scope, Tensor } from './graph.ts';
+
+/** What the model is given to read. At least one of `softPrompt` and `promptIds` is there. */
+export interface LanguageModelPrompt {
+  /** float32 [batch, queries, hidden]: embeddings in front of the text. */
+  readonly softPrompt?: Tensor;
+  /** int64 [batch, prompt], padded on the side that `promptPadding` names. */
+  readonly promptIds?: Tensor;
+  /** int64 [batch, prompt]: 1 = read, 0 = padding. All ones when absent. */
+  readonly promptMask?: Tensor;
+}
+
+export interface LanguageModelTargets extends LanguageModelPrompt {
+  /** int64 [batch, labels]: what the model should say, end token included, padded on the right with -100. */
+  readonly labels: Tensor;
+}
+
+export interface LanguageModelLossOptions {
+  /** Share of the target spread evenly over the vocabulary. Default 0. */
+  readonly labelSmoothing?: number;
+}
+
+export interface LanguageModelLoss {
+  /** Mean cross-entropy over the labels that count: a scalar. */
+  readonly loss: Tensor;
+  /** [batch, labels]: log-probability of each label, 0 at -100. For weighted losses and for ranking candidates. */
+  readonly tokenLogProbs: Tensor;
+  /** [batch, labels, vocabulary]: what the model thinks before it sees each label. */
+  readonly logits: Tensor;
+}
+
+/**
+ * One tensor of the model's memory. `self` grows with each token; `cross` is written by the prefill and only read
+ * afterwards (an encoder's keys and values).
+ */
+export interface CacheSpec {
+  /** `0.key`, `0.decoder.key`, `0.encoder.value`, …: follows `past_key_values.` as an input and `present.` as an output. */
+  readonly name: string;
+  readonly kind: 'self' | 'cross';
+  readonly heads: number;
+  readonly headWidth: number;
+}
+
+export interface PrefillResult {
+  /** [batch, vocabulary] after the last prompt position; null where decoding begins with a start token. */
+  readonly logits: Tensor | null;
+  /** By {@link CacheSpec} name: [batch, heads, queries + prompt, headWidth]. Empty for the `self` caches of an encoder-decoder. */
+  readonly present: ReadonlyMap<string, Tensor>;
+}
+
+/** One new token a row; `cache` slots are allocated, of which those with mask 1 hold something. */
+export interface DecodeInputs {
+  /** int64 [batch, 1] */
+  readonly inputIds: Tensor;
+  /** int64 [batch, 1]: how many real tokens stand before this one. */
+  readonly positionIds: Tensor;
+  /** int64 [batch, cache]: the new token's own slot is 1 already. */
+  readonly attentionMask: Tensor;
+  /** int64 [batch]: the slot that the new token's keys and values are written to. */
+  readonly writeIndices: Tensor;
+  /** By {@link CacheSpec} name: [batch, heads, cache, headWidth] (`self`) or [batch, heads, source, headWidth] (`cross`). */
+  readonly past: ReadonlyMap<string, Tensor>;
+  /** int64 [batch, source]: which encoder positions are real. Encoder-decoders only. */
+  readonly encoderMask?: Tensor;
+}
+
+export interface DecodeResult {
+  /** [batch, vocabulary] */
+  readonly logits: Tensor;
+  /** The `self` caches with the new token written, in the shape of their past: may lie in the same memory. */
+  readonly present: ReadonlyMap<string, Tensor>;
+}
+
+/** Ids that generation needs; undefined where the config names none. */
+export interface SpecialTokens {
+  readonly bos: number | undefined;
+  /** Any of them ends a text. */
+  readonly eos: readonly number[];
+  readonly pad: number | undefined;
+  /** What an encoder-decoder's decoder is started with. */
+  readonly decoderStart: number | undefined;
+}
+
+/**
+ * A family of language models. Each function is given a scope that stands where the checkpoint's own root is
+ * (`language_model` in a BLIP-2 folder), so parameter names are the checkpoint's.
+ */
+export interface LanguageModelPlugin<Config = unknown> {
+  readonly kind: 'language-model';
+  /** HuggingFace `model_type`. */
+  readonly name: string;
+  readonly contract: 1;
+  readonly architecture: 'decoder-only' | 'encoder-decoder';
+  /** JSON Schema of the config; foreign keys are allowed. */
+  readonly configSchema: Readonly<Record<string, unknown>>;
+  /** On which side prompts of unequal length are padded. */
+  readonly promptPadding: 'left' | 'right';
+  /** Width of an embedding: what a bridge must project to. */
+  width(config: Config): number;
+  /** How many token ids there are. */
+  vocabulary(config: Config): number;
+  specialTokens(config: Config): SpecialTokens;
+  /** Token embeddings [batch, tokens, hidden] as they stand beside a soft prompt. */
+  embed(g: Scope, inputIds: Tensor, config: Config): Tensor;
+  /** Differentiable with respect to the soft prompt and every parameter. */
+  loss(g: Scope, inputs: LanguageModelTargets, config: Config, options?: LanguageModelLossOptions): LanguageModelLoss;
+  caches(config: Config): readonly CacheSpec[];
+  prefill(g: Scope, inputs: LanguageModelPrompt, config: Config): PrefillResult;
+  decode(g: Scope, inputs: DecodeInputs, config: Config): DecodeResult;
+}
