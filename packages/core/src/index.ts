@@ -47,3 +47,17 @@ export type {
   PrefillResult,
   SpecialTokens,
 } from './contracts/language-model.ts';
+
+// Contracts: encoders and bridges
+export type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, PreprocessorConfig } from './contracts/encoder.ts';
+export type {
+  Bridge,
+  BridgeBuildOptions,
+  BridgeConfig,
+  BridgeContrast,
+  BridgeEncoding,
+  BridgePlugin,
+  BridgeText,
+  KeyValues,
+  MatchOptions,
+} from './contracts/bridge.ts';
