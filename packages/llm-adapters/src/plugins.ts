@@ -1,0 +1,6 @@
+/** The built-in language models. Adding one: its file, a line here, a parity test. */
+import type { LanguageModelPlugin } from '@querent/core';
+import llama from './llama.ts';
+
+/** Every language model of this package. Each is given the config that its own schema accepted. */
+export const languageModels: readonly LanguageModelPlugin[] = [llama];
