@@ -1,1 +1,11 @@
-export {};
+// The bridge
+export { default as qformerPlugin, qformer } from './qformer.ts';
+export type { QFormer } from './qformer.ts';
+export { QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, qformerConfigSchema } from './config.ts';
+export type { QFormerConfig } from './config.ts';
+
+// Who sees whom
+export { paddingMask, prefixCausalMask, queriesOnlyMask } from './masks.ts';
+
+// The list of plugins
+export { default as qformerPlugins } from './plugins.ts';
