@@ -14,7 +14,7 @@ export interface TensorProto {
   readonly raw: Uint8Array | undefined;
   /** `location`, `offset`, `length`. */
   readonly external: ReadonlyMap<string, string> | undefined;
-  /** float_data, int32_data, double_data or int64_data. */
+  /** float_data, int32_data, double_data or int64_data; written as float_data or int64_data. */
   readonly values: readonly number[] | readonly bigint[];
   readonly doc: string;
 }
@@ -99,6 +99,10 @@ function encodeTensor(tensor: TensorProto): Chunks {
     writer.join();
   }
   if (tensor.external !== undefined) writer.tag(14, WireType.Varint).int32(1);
+  for (const value of tensor.values) {
+    if (typeof value === 'bigint') writer.tag(7, WireType.Varint).int64(value);
+    else writer.tag(4, WireType.Bit32).float(value);
+  }
   const head = writer.finish();
   return tensor.raw === undefined ? [head] : [head, ...field(9, [tensor.raw])];
 }
