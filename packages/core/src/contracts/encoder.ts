@@ -32,12 +32,14 @@ export interface PreprocessorConfig {
 export interface EncoderBuildOptions {
   /** Also return what enters the first block and what leaves each block. Default false. */
   readonly hiddenStates?: boolean;
+  /** Also return {@link EncoderOutput.pooled}: declares the pooler's parameters where it has any. Default false. */
+  readonly pooled?: boolean;
 }
 
 export interface EncoderOutput {
   /** float32 [batch, patches, width]: what a bridge attends to. */
   readonly lastHiddenState: Tensor;
-  /** float32 [batch, width]: one vector per image, where the encoder has one. */
+  /** float32 [batch, width]: one vector per image, only when it was asked for. */
   readonly pooled?: Tensor;
   /** Each float32 [batch, patches, width], only when they were asked for and the encoder has them. */
   readonly hiddenStates?: readonly Tensor[];
