@@ -1,1 +1,21 @@
-export {};
+// Weights: by reference into the file; written atomically.
+export { readSafetensors, loadTensor, loadTensors, toFloat32, asFloat32 } from './safetensors.ts';
+export type { SafetensorsFile } from './safetensors.ts';
+export { writeSafetensors } from './safetensors-write.ts';
+export type { StoredDType, WriteSafetensorsOptions } from './safetensors-write.ts';
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
+
+// Text.
+export { createTokenizer, loadTokenizer } from './tokenizer.ts';
+export type { EncodeBatchOptions, EncodedBatch, EncodeOptions, Tokenizer } from './tokenizer.ts';
+export type { SpecialTokens } from './tokenizer-specials.ts';
+export { normalizeText, trainByteLevelBpe } from './tokenizer-train.ts';
+export type { TrainBpeOptions } from './tokenizer-train.ts';
+export type { TokenizerJson } from './tokenizer-json.ts';
+
+// Files in general.
+export { writeFileAtomic } from './file-write.ts';
+export type { FileContent } from './file-write.ts';
+export { fileError } from './file-error.ts';
+export { isJsonObject, readJsonObject, readJsonObjectIfThere } from './json-file.ts';
+export type { JsonObject } from './json-file.ts';
