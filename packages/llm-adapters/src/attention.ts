@@ -3,7 +3,7 @@
  * Training, prefill and decoding run the same blocks; they differ in the {@link Memory} that a layer hands its keys and values to.
  */
 import type { Shape, Tensor } from '@querent/core';
-import { add, and, cast, expand, filled, fusedMatMul, greater, lessOrEqual, range, reshape, scalar, softmax, sub, unsqueeze, where } from '@querent/graph';
+import { add, and, cast, filled, fusedMatMul, greater, lessOrEqual, range, reshape, scalar, softmax, sub, unsqueeze, where } from '@querent/graph';
 
 /**
  * The most negative float32. Not -Infinity: a fully masked row (left padding) then is uniform and finite instead of NaN that spreads.
@@ -72,9 +72,4 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
   const masked = add(reshape(scores, [batch, heads, queries, k.shape[2]!]), options.mask); // [batch, heads, queries, keys]
   const probabilities = reshape(softmax(masked), scores.shape);
   return reshape(fusedMatMul(probabilities, v), q.shape); // [batch, heads, queries, headWidth]
-}
-
-/** `x` with its first axis as long as `batch`: a constant prompt becomes everybody's. */
-export function toBatch(x: Tensor, batch: Shape[number]): Tensor {
-  return x.shape[0] === batch ? x : expand(x, [batch, ...x.shape.slice(1)]);
 }

@@ -15,11 +15,11 @@ import type {
   SpecialTokens,
   Tensor,
 } from '@querent/core';
-import { QuerentError } from '@querent/core';
-import { addDims, cast, concat, cumSum, greater, mul, range, reshape, slice, sub, tensorScatter, unsqueeze } from '@querent/graph';
+import { addDims, cast, concat, cumSum, greater, mul, range, reshape, slice, sub, unsqueeze } from '@querent/graph';
 import type { Memory } from './attention.ts';
-import { causalMask, forget, ones, paddingMask, remember } from './attention.ts';
+import { causalMask, forget, paddingMask, remember } from './attention.ts';
 import { labelIds, labelLoss } from './label-loss.ts';
+import { promptParts, writeCache } from './prompt.ts';
 
 /** Where a trunk's tokens stand and what they may see. */
 export interface TrunkContext {
@@ -134,33 +134,6 @@ function sequenceOf<Config>(
   return { embeddings: concat(parts.embeddings, 1), mask: concat(parts.masks, 1), tokens };
 }
 
-/**
- * The pieces of [soft prompt ; prompt], in order.
- * @throws QuerentError QRT_USAGE when there is neither.
- */
-export function promptParts(
-  g: Scope,
-  inputs: LanguageModelPrompt,
-  embed: (ids: Tensor) => Tensor,
-): { readonly embeddings: Tensor[]; readonly masks: Tensor[] } {
-  const embeddings: Tensor[] = [];
-  const masks: Tensor[] = [];
-  if (inputs.softPrompt !== undefined) {
-    embeddings.push(inputs.softPrompt);
-    masks.push(ones(inputs.softPrompt, inputs.softPrompt.shape.slice(0, 2)));
-  }
-  if (inputs.promptIds !== undefined) {
-    embeddings.push(embed(inputs.promptIds));
-    masks.push(inputs.promptMask ?? ones(inputs.promptIds, inputs.promptIds.shape));
-  }
-  if (embeddings.length === 0) {
-    throw new QuerentError('QRT_USAGE', `Graph ${g.graph.name}: a language model was given neither a soft prompt nor prompt ids, so nothing predicts the first token.`, {
-      fix: 'Pass softPrompt, promptIds (the begin-of-text id is enough), or both.',
-    });
-  }
-  return { embeddings, masks };
-}
-
 /** Final hidden states of a whole sequence [batch, tokens, hidden]. */
 export function decoderOnlyHidden<Config>(
   family: DecoderOnlyFamily<Config>,
@@ -172,15 +145,6 @@ export function decoderOnlyHidden<Config>(
   const { embeddings, mask } = sequence;
   const positions = sub(mul(cumSum(mask, 1), mask), 1); // [batch, tokens]
   return family.trunk(g, embeddings, { positions, mask: causalMask(mask, family.window?.(config)), memory }, config);
-}
-
-/** Writes one token's keys or values into its cache and notes the result. */
-export function writeCache(inputs: DecodeInputs, present: Map<string, Tensor>, name: string, update: Tensor): Tensor {
-  const past = inputs.past.get(name);
-  if (past === undefined) throw new QuerentError('QRT_USAGE', `The decode graph was given no cache called ${name}.`, { details: [...inputs.past.keys()] });
-  const written = tensorScatter(past, update, inputs.writeIndices);
-  present.set(name, written);
-  return written;
 }
 
 /** The mask less the slots that a sliding window has left behind: slots are in the order of tokens. */
