@@ -5,6 +5,7 @@ export type { DType, DTypeArrays, FileTensor, ParameterData, ParameterSet, Tenso
 // Errors
 export { ERROR_CODES, QuerentError, isQuerentError } from './errors.ts';
 export type { ErrorCode, QuerentErrorOptions } from './errors.ts';
+export { errorsMarkdown } from './errors-markdown.ts';
 
 // Contracts: graphs
 export type {
@@ -33,8 +34,25 @@ export type {
   ProgramOptions,
   RunOptions,
 } from './contracts/engine.ts';
+export type { BackendStatus, EnginePlugin } from './contracts/engine-plugin.ts';
 
-// Contracts: language models
+// Contracts: what all plugins have in common
+export { CONTRACT_VERSION } from './contracts/plugin.ts';
+export type { JsonSchema, Plugin, PluginBase, PluginKind, PluginKinds } from './contracts/plugin.ts';
+
+// Contracts: the three parts of a model
+export type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, PreprocessorConfig } from './contracts/encoder.ts';
+export type {
+  Bridge,
+  BridgeBuildOptions,
+  BridgeConfig,
+  BridgeContrast,
+  BridgeEncoding,
+  BridgePlugin,
+  BridgeText,
+  KeyValues,
+  MatchOptions,
+} from './contracts/bridge.ts';
 export type {
   CacheSpec,
   DecodeInputs,
@@ -48,16 +66,56 @@ export type {
   SpecialTokens,
 } from './contracts/language-model.ts';
 
-// Contracts: encoders and bridges
-export type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, PreprocessorConfig } from './contracts/encoder.ts';
+// Contracts: what people do with a model
+export type { ImageSource, RawImage } from './contracts/image.ts';
 export type {
-  Bridge,
-  BridgeBuildOptions,
-  BridgeConfig,
-  BridgeContrast,
-  BridgeEncoding,
-  BridgePlugin,
-  BridgeText,
-  KeyValues,
-  MatchOptions,
-} from './contracts/bridge.ts';
+  AttentionMap,
+  GenerateEvent,
+  GenerateOptions,
+  LoadedModel,
+  ModelCallOptions,
+  ModelCapability,
+} from './contracts/loaded-model.ts';
+export type { TaskContext, TaskDelta, TaskPlugin } from './contracts/task.ts';
+export type { ObjectiveInputs, ObjectiveOutput, ObjectivePlugin } from './contracts/objective.ts';
+export type { DatasetOptions, DatasetPlugin, Sample } from './contracts/dataset.ts';
+export type { Judged, MetricPlugin, MetricResult } from './contracts/metric.ts';
+
+// Writing plugins
+export {
+  defineBridge,
+  defineDataset,
+  defineEncoder,
+  defineEngine,
+  defineLanguageModel,
+  defineMetric,
+  defineObjective,
+  defineTask,
+} from './define.ts';
+export type { Definition, SchemaTask } from './define.ts';
+export type { SchemaType } from './schema-type.ts';
+
+// Finding plugins: the composition root's
+export { createRegistry } from './di/registry.ts';
+export type { PluginRegistry } from './di/registry.ts';
+export { PLUGIN_KINDS } from './di/tokens.ts';
+
+// Configs: read, checked, explained
+export { MAX_JSON_BYTES, compileSchema, findMistakes, parseJson, readJson, validate } from './config.ts';
+export type { ConfigMistake, ReadJsonOptions, ValidateOptions } from './config.ts';
+export { parseRecipe, recipeSchema } from './recipe.ts';
+export type { PartConfig, Recipe } from './recipe.ts';
+export { editDistance, nearest } from './nearest.ts';
+
+// Flows: rxjs streams that pull
+export { Flow, abortOn, flow, from, stage } from './flow/flow.ts';
+export type { FlowOptions, FlowSource, OpenPull, Stage } from './flow/flow.ts';
+export { FLOW_BUFFER } from './flow/pull.ts';
+export type { Pull } from './flow/pull.ts';
+export { mapBounded } from './flow/map-bounded.ts';
+export type { MapBoundedOptions, MapContext } from './flow/map-bounded.ts';
+export { asResults, mapResults } from './flow/map-results.ts';
+export { failure, isFailure, success, valueOf } from './flow/result.ts';
+export type { Failure, Result, Success } from './flow/result.ts';
+export { isAborted, linkSignals, raceSignal, untilAborted } from './flow/cancel.ts';
+export type { LinkedController } from './flow/cancel.ts';

@@ -1,0 +1,117 @@
+/**
+ * A model as a task sees it: encoder, bridge and language model, loaded and compiled, behind a few functions over bytes.
+ * Types only. Which plugins are inside, which family the language model is of and which engine runs it does not show.
+ */
+import type { TensorData } from '../tensor.ts';
+import type { ImageSource } from './image.ts';
+
+/**
+ * What a model can do. `encode` and `bridge` every model can; a stage-1 model has `embed` and `match`, a model with a
+ * language model has `generate` and `score`; `attend` needs a bridge that shows its cross-attention.
+ */
+export type ModelCapability = 'encode' | 'bridge' | 'embed' | 'match' | 'generate' | 'score' | 'attend';
+
+export interface ModelCallOptions {
+  /** Acts between steps (an image prepared, a batch encoded, a token decoded); rejects with the signal's own reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** How to write. What is absent has the value of the model's `generation_config.json`, then the default given here. */
+export interface GenerateOptions extends ModelCallOptions {
+  /** Text that stands between the image and the answer: one for all rows, or one a row. Default none. */
+  readonly prompt?: string | readonly string[];
+  /** Default 30. */
+  readonly maxNewTokens?: number;
+  /** Tokens before an end may be written. Default 0. */
+  readonly minNewTokens?: number;
+  /** Hypotheses kept; 1 is greedy or sampled. Default 1. */
+  readonly numBeams?: number;
+  /** Exponent of the length that a beam's score is divided by. Default 1. */
+  readonly lengthPenalty?: number;
+  /** Draw tokens instead of taking the likeliest. Default false. */
+  readonly doSample?: boolean;
+  /** Divides the logits before a draw. Default 1. */
+  readonly temperature?: number;
+  /** Only the k likeliest tokens are drawn from; 0 is all. Default 0. */
+  readonly topK?: number;
+  /** Only the likeliest tokens that share this probability are drawn from. Default 1. */
+  readonly topP?: number;
+  /** Divides the scores of tokens already there. Default 1. */
+  readonly repetitionPenalty?: number;
+  /** No run of this many tokens twice; 0 is off. Default 0. */
+  readonly noRepeatNgramSize?: number;
+  /** Ends a text where one of these appears; the string itself is left out. */
+  readonly stop?: readonly string[];
+  /** Makes draws repeatable. */
+  readonly seed?: number;
+}
+
+/** What generating says while it goes on. `row` is the index within the batch. */
+export type GenerateEvent =
+  /** Text that has just become certain. Not sent under beam search, where nothing is certain before the end. */
+  | { readonly type: 'delta'; readonly row: number; readonly delta: string }
+  /** A row is done: once for each row. */
+  | {
+      readonly type: 'text';
+      readonly row: number;
+      readonly text: string;
+      readonly tokenIds: readonly number[];
+      /** Mean log-probability of the tokens, length penalty applied. */
+      readonly score: number;
+      readonly finish: 'end' | 'stop' | 'length';
+    };
+
+/** Where the queries looked: probabilities over the patches of one image. */
+export interface AttentionMap {
+  /** A word of the text, or undefined for the image alone. */
+  readonly word?: string;
+  /** Patches down and across. */
+  readonly rows: number;
+  readonly columns: number;
+  /** `rows * columns` numbers that sum to 1. */
+  readonly weights: Float32Array;
+}
+
+/**
+ * A loaded model. Tensors that are given stay the caller's, tensors that come back are the caller's. A function whose
+ * capability is missing throws QuerentError QRT_MODEL_UNSUPPORTED; tasks name what they need in `requires`.
+ */
+export interface LoadedModel extends AsyncDisposable {
+  /** What it was loaded as: a folder or an id. */
+  readonly name: string;
+  readonly capabilities: ReadonlySet<ModelCapability>;
+  /**
+   * Decodes and prepares one image: float32 [channels, height, width].
+   *
+   * @throws QuerentError QRT_IMAGE or QRT_IMAGE_TOO_LARGE when it is not an image that can be decoded.
+   */
+  prepare(image: ImageSource, options?: ModelCallOptions): Promise<TensorData<'float32'>>;
+  /** Prepared images, one batch → the frozen encoder's features: float32 [batch, patches, width]. */
+  encode(pixelValues: readonly TensorData<'float32'>[], options?: ModelCallOptions): Promise<TensorData<'float32'>>;
+  /**
+   * Features → what the language model reads: float32 [batch, queries, hidden], projected where there is a language model.
+   * Texts are for bridges that read the instruction (InstructBLIP), one a row.
+   */
+  bridge(
+    features: TensorData<'float32'>,
+    options?: ModelCallOptions & { readonly texts?: readonly string[] },
+  ): Promise<TensorData<'float32'>>;
+  /** Writes one text a row. `softPrompt` is what {@link LoadedModel.bridge} gave. */
+  generate(softPrompt: TensorData<'float32'>, options?: GenerateOptions): AsyncIterable<GenerateEvent>;
+  /**
+   * How likely the language model finds each candidate answer: mean log-probability of its tokens, [rows][candidates].
+   */
+  score(
+    softPrompt: TensorData<'float32'>,
+    candidates: readonly string[],
+    options?: ModelCallOptions & { readonly prompt?: string | readonly string[] },
+  ): Promise<readonly Float32Array[]>;
+  /** Unit vectors of images, one a query: float32 [batch, queries, shared]. */
+  embedImages(features: TensorData<'float32'>, options?: ModelCallOptions): Promise<TensorData<'float32'>>;
+  /** Unit vectors of texts: float32 [batch, shared]. Similarity is the largest cosine over an image's queries. */
+  embedTexts(texts: readonly string[], options?: ModelCallOptions): Promise<TensorData<'float32'>>;
+  /** The probability that text `i` belongs to image `i` (ITM): one number in [0, 1] a row. */
+  match(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
+  /** Where the queries looked while the bridge read one image with a text: one map a word. */
+  attend(features: TensorData<'float32'>, text: string, options?: ModelCallOptions): Promise<readonly AttentionMap[]>;
+}

@@ -1,0 +1,127 @@
+/**
+ * The plugin registry: an inversify container behind four functions. The composition root (`querent`) makes one; models,
+ * tasks and engines are handed what they need and never see it. A child registry overrides without leaking: a test's engine,
+ * one model's own encoder.
+ */
+import { Container, ContainerModule } from 'inversify';
+import type { Plugin, PluginKind, PluginKinds } from '../contracts/plugin.ts';
+import { QuerentError } from '../errors.ts';
+import { nearest } from '../nearest.ts';
+import { checkPlugin } from './check-plugin.ts';
+import { PLUGIN_KINDS, TOKENS } from './tokens.ts';
+
+/** Plugins by kind and name. */
+export interface PluginRegistry extends AsyncDisposable {
+  /** @throws QuerentError QRT_PLUGIN_UNKNOWN that lists what is registered, and the nearest name. */
+  get<K extends PluginKind>(kind: K, name: string): PluginKinds[K];
+  has(kind: PluginKind, name: string): boolean;
+  /** All of a kind, the parent's included where they are not overridden, by name. */
+  list<K extends PluginKind>(kind: K): readonly PluginKinds[K][];
+  /**
+   * A registry that looks here for what it does not have. Its plugins may have the names of this one's; disposing it leaves
+   * this one as it is.
+   *
+   * @throws QuerentError QRT_PLUGIN_INVALID as {@link createRegistry} does.
+   */
+  child(plugins: Iterable<unknown>): PluginRegistry;
+  /** Calls each plugin's `dispose`, children first. Twice is harmless. Afterwards nothing is found. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Registers plugins: built-in ones and those of others, through the same checks.
+ *
+ * @param plugins values of `defineX`; not trusted.
+ * @throws QuerentError QRT_PLUGIN_INVALID for an unknown kind, two plugins of one kind and name, another contract version, a
+ *   schema that does not compile, a missing function. Nothing is registered then.
+ */
+export function createRegistry(plugins: Iterable<unknown>): PluginRegistry {
+  return open(plugins, undefined);
+}
+
+interface Parent {
+  readonly container: Container;
+  readonly names: Readonly<Record<PluginKind, ReadonlySet<string>>>;
+}
+
+function open(plugins: Iterable<unknown>, parent: Parent | undefined): PluginRegistry {
+  const checked = checkAll(plugins);
+  const container = new Container(parent === undefined ? {} : { parent: parent.container });
+  container.load(
+    new ContainerModule(({ bind }) => {
+      for (const plugin of checked) {
+        // Each token's type is its kind's contract, which checkPlugin has compared with the value.
+        bind<unknown>(TOKENS[plugin.kind]).toConstantValue(plugin).whenNamed(plugin.name).onDeactivation(disposePlugin);
+      }
+    }),
+  );
+  const names = Object.fromEntries(
+    PLUGIN_KINDS.map((kind) => [kind, new Set([...(parent?.names[kind] ?? []), ...checked.filter((one) => one.kind === kind).map((one) => one.name)])]),
+  ) as unknown as Record<PluginKind, Set<string>>; // one entry a kind
+  const children: PluginRegistry[] = [];
+  let closed: Promise<void> | undefined;
+
+  const registry: PluginRegistry = {
+    get(kind, name) {
+      const found = closed === undefined && Object.hasOwn(TOKENS, kind) ? container.get(TOKENS[kind], { name, optional: true }) : undefined;
+      if (found === undefined) throw unknownPlugin(kind, name, closed === undefined ? [...(names[kind] ?? [])] : [], closed !== undefined);
+      return found;
+    },
+    has: (kind, name) => closed === undefined && names[kind]?.has(name) === true,
+    list(kind) {
+      return closed === undefined ? [...(names[kind] ?? [])].sort().map((name) => container.get(TOKENS[kind], { name })) : [];
+    },
+    child(more) {
+      const made = open(more, { container, names });
+      children.push(made);
+      return made;
+    },
+    dispose() {
+      closed ??= (async () => {
+        for (const one of children) await one.dispose();
+        await container.unbindAllAsync();
+      })();
+      return closed;
+    },
+    [Symbol.asyncDispose]: () => registry.dispose(),
+  };
+  return registry;
+}
+
+function checkAll(plugins: Iterable<unknown>): Plugin[] {
+  const checked: Plugin[] = [];
+  const seen = new Map<string, Plugin>();
+  for (const value of plugins) {
+    const plugin = checkPlugin(value);
+    const key = `${plugin.kind} ${plugin.name}`;
+    const other = seen.get(key);
+    if (other === plugin) continue; // the same value twice is one plugin
+    if (other !== undefined) {
+      throw new QuerentError('QRT_PLUGIN_INVALID', `Two plugins are called ${plugin.kind} ${JSON.stringify(plugin.name)}.`, {
+        fix: 'Give one of them another name, or register it in a child registry, where it overrides the other.',
+        details: { kind: plugin.kind, name: plugin.name },
+      });
+    }
+    seen.set(key, plugin);
+    checked.push(plugin);
+  }
+  return checked;
+}
+
+async function disposePlugin(plugin: unknown): Promise<void> {
+  const { dispose } = plugin as { dispose?: unknown }; // any object may be asked
+  if (typeof dispose === 'function') await dispose.call(plugin);
+}
+
+function unknownPlugin(kind: string, name: string, registered: readonly string[], isClosed: boolean): QuerentError {
+  const near = nearest(name, registered);
+  const have = registered.length === 0 ? 'none is' : [...registered].sort().join(', ');
+  return new QuerentError(
+    'QRT_PLUGIN_UNKNOWN',
+    `There is no ${kind} called ${JSON.stringify(name)}. ${isClosed ? 'The registry has been disposed.' : `Registered: ${have}.`}${near === undefined ? '' : ` Did you mean ${JSON.stringify(near)}?`}`,
+    {
+      fix: 'A plugin of another package is found when it is named: --plugin PACKAGE, or `plugins` in the call.',
+      details: { kind, name, registered, ...(near === undefined ? {} : { nearest: near }) },
+    },
+  );
+}
