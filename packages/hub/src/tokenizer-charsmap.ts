@@ -4,35 +4,6 @@
  * uint32 units (Darts), NUL-terminated replacements. The walk is that of HF's `spm_precompiled`.
  */
 
-import { isJsonObject } from './json-file.ts';
-import { NormalizerClass, SequenceNormalizerClass, type LibraryNormalizer } from './tokenizer-library.ts';
-
-/** The library's normaliser for `config`, with its approximations of character maps replaced by the maps themselves. */
-export function withCharsmaps(normalizer: LibraryNormalizer | null, config: unknown): LibraryNormalizer | null {
-  if (!isJsonObject(config)) return normalizer;
-  if (config['type'] === 'Precompiled' && typeof config['precompiled_charsmap'] === 'string') {
-    return config['precompiled_charsmap'] === '' ? null : new CharsmapNormalizer(config['precompiled_charsmap']);
-  }
-  if (normalizer instanceof SequenceNormalizerClass && Array.isArray(config['normalizers'])) {
-    const parts: readonly unknown[] = config['normalizers'];
-    normalizer.normalizers = normalizer.normalizers.map((part, i) => withCharsmaps(part, parts[i]));
-  }
-  return normalizer;
-}
-
-class CharsmapNormalizer extends NormalizerClass {
-  private readonly map: (text: string) => string;
-
-  constructor(base64: string) {
-    super({ type: 'Precompiled', precompiled_charsmap: base64 });
-    this.map = charsmapNormalizer(base64);
-  }
-
-  override normalize(text: string): string {
-    return this.map(text);
-  }
-}
-
 /** Rust handles a grapheme of fewer UTF-8 bytes as one; longer ones character by character. */
 const GRAPHEME_BYTES = 6;
 

@@ -5,6 +5,7 @@
  */
 import { QuerentError } from '@querent/core';
 import { learnMerges } from './bpe-merges.ts';
+import { stripSpace } from './tokenizer-normalizers.ts';
 import { CHARACTER_OF_BYTE, WORD_PATTERN, toByteCharacters } from './byte-level.ts';
 import type { DecoderJson, NormalizerJson, TemplatePieceJson, TemplateProcessingJson, TokenizerJson } from './tokenizer-json.ts';
 
@@ -89,8 +90,8 @@ export function trainByteLevelBpe(texts: Iterable<string>, options: TrainBpeOpti
 /** What the tokenizer makes of a text before it splits it: for non-special text, `decode(encode(text))` equals this. */
 export function normalizeText(text: string, options: Pick<TrainBpeOptions, 'lowercase' | 'keep' | 'addPrefixSpace'>): string {
   let out = options.lowercase === true ? text.toLowerCase() : text;
-  if (options.keep !== undefined) out = out.replace(TYPOGRAPHIC, "'").replace(OTHER, ' ').trim();
-  return options.addPrefixSpace === false ? out : out.trimStart();
+  if (options.keep !== undefined) out = stripSpace(out.replace(TYPOGRAPHIC, "'").replace(OTHER, ' '), true, true);
+  return options.addPrefixSpace === false ? out : stripSpace(out, true, false);
 }
 
 /** The curly apostrophe, U+2019. */

@@ -1,17 +1,17 @@
 /**
  * Text ⇄ ids from a HuggingFace `tokenizer.json`. Splitting and merging is `@huggingface/tokenizers` (pure JavaScript);
- * decoding (`tokenizer-decode.ts`) and SentencePiece's character map (`tokenizer-charsmap.ts`) are ours, so that both
- * directions equal Python's. Training a vocabulary: `tokenizer-train.ts`.
+ * decoding (`tokenizer-decode.ts`) and two normalisers (`tokenizer-normalizers.ts`) are ours, so that both directions
+ * equal Python's. Training a vocabulary: `tokenizer-train.ts`.
  */
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { QuerentError, isQuerentError, type TensorData } from '@querent/core';
 import { errnoOf, fileError } from './file-error.ts';
 import { isJsonObject, readJsonObject, readJsonObjectIfThere, type JsonObject } from './json-file.ts';
-import { withCharsmaps } from './tokenizer-charsmap.ts';
 import { decoderOf } from './tokenizer-decode.ts';
 import { encodeBatch } from './tokenizer-batch.ts';
 import { LibraryTokenizerClass, type LibraryTokenizer } from './tokenizer-library.ts';
+import { withExactNormalizers } from './tokenizer-normalizers.ts';
 import { specialFrame, specialTokens, type SpecialTokens } from './tokenizer-specials.ts';
 
 export interface EncodeOptions {
@@ -158,7 +158,7 @@ function openLibrary(document: JsonObject, config: JsonObject | undefined): Libr
   }
   const complete = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, ...document };
   const library = new LibraryTokenizerClass(complete, Object.fromEntries(roles));
-  library.normalizer = withCharsmaps(library.normalizer, document['normalizer']);
+  library.normalizer = withExactNormalizers(library.normalizer, document['normalizer']);
   return library;
 }
 
