@@ -11,6 +11,14 @@ export { preprocessorConfigSchema } from './processor-config.ts';
 export type { ImageSize, PreprocessorConfig } from './processor-config.ts';
 
 // Pillow-exact resizing
-export { crop, resize } from './resample.ts';
+export { crop, resize, resizeAsync } from './resample.ts';
 export type { Box, ResizeOptions } from './resample.ts';
 export type { Filter } from './resample-coefficients.ts';
+
+// Seeded randomness, for augmentation and training
+export { createRandom } from './random.ts';
+export type { Random, RandomState } from './random.ts';
+
+// Training: augmentation
+export { augment, colorJitter, flipHorizontally, randomResizedCropBox } from './augment.ts';
+export type { AugmentOptions, ColorJitter } from './augment.ts';

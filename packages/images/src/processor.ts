@@ -6,9 +6,10 @@
 import { QuerentError, float32 } from '@querent/core';
 import type { TensorData } from '@querent/core';
 import { planProcessor } from './processor-config.ts';
-import { crop, resize } from './resample.ts';
+import { MAX_SIDE, crop, resize, resizeAsync } from './resample.ts';
 import type { PreprocessorConfig, ProcessorPlan, Side } from './processor-config.ts';
 import type { RawImage } from './raw-image.ts';
+import type { Filter } from './resample-coefficients.ts';
 
 /** Made by {@link createImageProcessor}; holds no memory beyond its tables, and may be shared. */
 export interface ImageProcessor {
@@ -22,6 +23,8 @@ export interface ImageProcessor {
   normalize(pixels: RawImage, into?: Float32Array): Float32Array;
   /** `normalize(pixels(image))`: float32 `[3, height, width]`. */
   process(image: RawImage): Float32Array;
+  /** As `process`, but lets other work run every few milliseconds of a large picture; an abort rejects with the signal's reason. */
+  processAsync(image: RawImage, options?: { readonly signal?: AbortSignal }): Promise<Float32Array>;
   /**
    * float32 `[batch, 3, height, width]`. `into` is filled from its start and used as the tensor's memory when given:
    * reuse it between batches once the last one is done with.
@@ -61,6 +64,11 @@ export function createImageProcessor(config: PreprocessorConfig): ImageProcessor
     pixels,
     normalize,
     process: (image) => normalize(pixels(image)),
+    processAsync: async (image, options = {}) => {
+      const target = planResize(image, plan);
+      const resized = target ? await resizeAsync(image, target.width, target.height, { filter: target.filter, ...options }) : image;
+      return normalize(cropToOutput(resized, plan));
+    },
     batch: (images, into = new Float32Array(images.length * size)) => {
       if (into.length < images.length * size) throw tooSmall(into.length, images.length * size);
       for (const [i, image] of images.entries()) normalize(pixels(image), into.subarray(i * size, (i + 1) * size));
@@ -78,10 +86,21 @@ export function resizeTarget(image: Side, to: Side | { readonly shortestEdge: nu
     : { width: Math.trunc((edge * image.width) / image.height), height: edge };
 }
 
-function resizeByPlan(image: RawImage, plan: ProcessorPlan): RawImage {
-  if (!plan.resize) return image;
+function planResize(image: RawImage, plan: ProcessorPlan): (Side & { readonly filter: Filter }) | undefined {
+  if (!plan.resize) return undefined;
   const { width, height } = resizeTarget(image, plan.resize.to);
-  return resize(image, width, height, { filter: plan.resize.filter });
+  if (Math.max(width, height) > MAX_SIDE) {
+    throw new QuerentError('QRT_IMAGE', `A picture of ${image.width} × ${image.height} would be resized to ${width} × ${height}: it is too narrow.`, {
+      fix: 'Cut the picture into parts.',
+      details: { width: image.width, height: image.height },
+    });
+  }
+  return { width, height, filter: plan.resize.filter };
+}
+
+function resizeByPlan(image: RawImage, plan: ProcessorPlan): RawImage {
+  const target = planResize(image, plan);
+  return target ? resize(image, target.width, target.height, { filter: target.filter }) : image;
 }
 
 /** The middle of the picture; what is smaller than the crop gets a black rim (HF `center_crop`). */
