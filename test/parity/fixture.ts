@@ -11,6 +11,8 @@ export interface Fixture {
   readonly weights: ReadonlyMap<string, TensorData>;
   readonly inputs: ReadonlyMap<string, TensorData>;
   readonly expected: ReadonlyMap<string, TensorData>;
+  /** `expected.json`. */
+  readonly notes: JsonObject;
 }
 
 export async function readFixture(name: string): Promise<Fixture> {
@@ -21,6 +23,7 @@ export async function readFixture(name: string): Promise<Fixture> {
     weights: await tensors('model.safetensors'),
     inputs: await tensors('inputs.safetensors'),
     expected: await tensors('expected.safetensors'),
+    notes: await readJsonObject(path('expected.json')),
   };
 }
 
@@ -40,7 +43,7 @@ export async function runOnce(graph: Graph, weights: ParameterSet, feeds: Readon
 }
 
 /**
- * Fails unless `actual` is within `tolerance` of the largest magnitude of `expected` (at least 1 where `absolute`).
+ * Fails unless `actual` is within `tolerance` of the largest magnitude of `expected`.
  * `counts` says which rows along the leading axes are compared: padding is not.
  */
 export function expectClose(actual: TensorData, expected: TensorData, tolerance = 2e-5, counts?: TensorData): void {

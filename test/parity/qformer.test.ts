@@ -3,7 +3,7 @@
  * the three objectives on top of HF's layers.
  */
 import type { BridgeText, GraphScope, Tensor, TensorData } from '@querent/core';
-import { int64 } from '@querent/core';
+import { float32, int64 } from '@querent/core';
 import { evaPlugin } from '@querent/encoders';
 import { concat, createGraph, div, gather, transpose } from '@querent/graph';
 import { qformerPlugin } from '@querent/qformer';
@@ -54,7 +54,6 @@ function withDec(ids: TensorData, dec: number): TensorData {
 }
 
 const INPUTS = ['pixel_values', 'input_ids', 'attention_mask'];
-const DEC = 140; // expected.json's dec_token_id
 
 describe('qformer-stage1', () => {
   it('compares image and text (ITC)', async () => {
@@ -81,7 +80,8 @@ describe('qformer-stage1', () => {
     const rows = concat([self, self, negText], 0);
     const mixed = { inputIds: gather(text.inputIds, rows), attentionMask: gather(text.attentionMask, rows) };
     g.output('itm_logits', bridge.match(features, mixed, { images: concat([self, negImage, self], 0) }));
-    const feeds = { ...feedsOf(fixture, [...INPUTS, 'neg_image', 'neg_text']), self: int64([4], [0, 1, 2, 3]) };
+    const rowCount = pick(fixture.inputs, 'input_ids').shape[0]!;
+    const feeds = { ...feedsOf(fixture, [...INPUTS, 'neg_image', 'neg_text']), self: int64([rowCount], [...Array(rowCount).keys()]) };
     const outputs = await runOnce(g.graph, stage1Weights(fixture), feeds);
     expectClose(pick(outputs, 'itm_logits'), pick(fixture.expected, 'itm_logits'));
   });
@@ -92,7 +92,7 @@ describe('qformer-stage1', () => {
     g.output('itg_logits', bridge.generateText(bridge.encode(features), text));
     g.output('joint', bridge.generateTextJointly(features, text));
     const feeds = feedsOf(fixture, INPUTS);
-    const outputs = await runOnce(g.graph, stage1Weights(fixture), { ...feeds, input_ids: withDec(feeds['input_ids']!, DEC) });
+    const outputs = await runOnce(g.graph, stage1Weights(fixture), { ...feeds, input_ids: withDec(feeds['input_ids']!, Number(fixture.notes['dec_token_id'])) });
     const expected = pick(fixture.expected, 'itg_logits');
     expectClose(pick(outputs, 'itg_logits'), expected, 2e-5, feeds['attention_mask']);
     expectClose(pick(outputs, 'joint'), expected, 2e-5, feeds['attention_mask']);
@@ -125,19 +125,20 @@ describe('blip2-itm', () => {
     const images = bridge.contrast.imageFeatures(bridge.encode(features).queries);
     const texts = bridge.contrast.textFeatures(text);
     const similarity = bridge.contrast.similarity(images, texts);
-    const pick0 = g.input('image_rows', 'int64', ['pairs']);
-    const pick1 = g.input('text_rows', 'int64', ['pairs']);
-    const pairs = { inputIds: gather(text.inputIds, pick1), attentionMask: gather(text.attentionMask, pick1) };
+    const imageRows = g.input('image_rows', 'int64', ['pairs']);
+    const textRows = g.input('text_rows', 'int64', ['pairs']);
+    const pairs = { inputIds: gather(text.inputIds, textRows), attentionMask: gather(text.attentionMask, textRows) };
     g.output('image_embeds', images);
     g.output('text_embeds', texts);
     g.output('itc_logits_per_image', similarity);
     g.output('itc_logits_per_text', transpose(similarity, [1, 0]));
-    g.output('itm_logits', bridge.match(features, pairs, { images: pick0 }));
-    const grid = Array.from({ length: 12 }, (_, i) => i);
+    g.output('itm_logits', bridge.match(features, pairs, { images: imageRows }));
+    const [imageCount, textCount] = pick(fixture.expected, 'itc_logits_per_image').shape;
+    const grid = [...Array(imageCount! * textCount!).keys()];
     const feeds = {
       ...feedsOf(fixture, INPUTS),
-      image_rows: int64([12], grid.map((i) => Math.floor(i / 4))),
-      text_rows: int64([12], grid.map((i) => i % 4)),
+      image_rows: int64([grid.length], grid.map((i) => Math.floor(i / textCount!))),
+      text_rows: int64([grid.length], grid.map((i) => i % textCount!)),
     };
     const outputs = await runOnce(g.graph, fixture.weights, feeds);
     for (const [name, actual] of outputs) {
@@ -158,5 +159,32 @@ describe('blip2-opt', () => {
     expect(crossAttentions[1]).toBeNull();
     const outputs = await runOnce(g.graph, fixture.weights, feedsOf(fixture, INPUTS));
     for (const [name, actual] of outputs) expectClose(actual, pick(fixture.expected, name));
+  });
+});
+
+describe('llm-bert', () => {
+  it('is BERT when it is given text alone', async () => {
+    const fixture = await readFixture('llm-bert');
+    const { weights, inputs, expected } = fixture;
+    const config: QFormerConfig = { ...qformerPlugin.defaults, ...Object(fixture.config) };
+    // The Q-Former has no token types: each token gets a row of its own per type, which is the sum of both embeddings.
+    const [words, types] = [pick(weights, 'bert.embeddings.word_embeddings.weight'), pick(weights, 'bert.embeddings.token_type_embeddings.weight')];
+    const [vocab, width] = [words.shape[0]!, words.shape[1]!];
+    const rows = Float32Array.from({ length: types.shape[0]! * vocab * width }, (_, i) => {
+      const type = Math.floor(i / (vocab * width));
+      return Number(words.data[i % (vocab * width)]) + Number(types.data[type * width + (i % width)]);
+    });
+    const renamed = new Map<string, TensorData>([['embeddings.word_embeddings.weight', float32([types.shape[0]! * vocab, width], rows)]]);
+    for (const [name, tensor] of weights) {
+      const own = name.replace('bert.embeddings.LayerNorm', 'qformer.layernorm').replace('bert.encoder', 'qformer.encoder').replace('bert.', '').replace('.self.', '.attention.');
+      if (!renamed.has(own)) renamed.set(own, tensor);
+    }
+    const g = createGraph('bert');
+    const text = { inputIds: g.input('input_ids', 'int64', ['batch', 'tokens']), attentionMask: g.input('attention_mask', 'int64', ['batch', 'tokens']) };
+    g.output('last_hidden_state', qformerPlugin.build(g, { ...config, vocab_size: types.shape[0]! * vocab }).encodeText(text));
+    const [ids, tokenTypes, mask] = ['input_ids', 'token_type_ids', 'attention_mask'].map((name) => pick(inputs, name));
+    const typed = int64(ids!.shape, Array.from(ids!.data, Number).map((id, i) => id + vocab * Number(tokenTypes!.data[i])));
+    const outputs = await runOnce(g.graph, renamed, { input_ids: typed, attention_mask: mask! });
+    expectClose(pick(outputs, 'last_hidden_state'), pick(expected, 'last_hidden_state'), 2e-5, mask);
   });
 });

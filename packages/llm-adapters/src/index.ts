@@ -16,3 +16,16 @@ export { inverseFrequencies, rotate, rotation } from './rotary.ts';
 export type { RopeConfig, RopeParameters, Rotation } from './rotary.ts';
 export { specialTokens } from './special-tokens.ts';
 export type { TokenConfig } from './special-tokens.ts';
+
+// Generation: the two graphs, the loop, and what chooses tokens
+export { decodeGraph, prefillGraph } from './generation/graphs.ts';
+export type { PrefillGraphOptions } from './generation/graphs.ts';
+export { GENERATE_MODULE, collect, generate, generateOn, generateProgram } from './generation/generate.ts';
+export type { GenerateArgs, GenerateHooks, GeneratedEvent, GenerationEvent, TokenDeltaEvent } from './generation/generate.ts';
+export type { DecodingExecutables, PromptFeeds } from './generation/decoder.ts';
+export { fromGenerationConfig, resolveOptions, toGenerationConfig } from './generation/options.ts';
+export type { GenerationOptions, ResolvedOptions } from './generation/options.ts';
+export type { GeneratedSequence, RowProcessor, Strategy, StrategyStep, TokenDelta } from './generation/strategy.ts';
+export { seededRandom } from './generation/sample.ts';
+export { logSoftmax, scoreProcessor, softmax } from './generation/logits.ts';
+export type { ScoreProcessor } from './generation/logits.ts';

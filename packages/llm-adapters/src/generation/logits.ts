@@ -1,0 +1,156 @@
+/**
+ * What is done to a row of scores before a token is chosen, as pure functions that change the row in place (HF `logits_process.py`).
+ * Rows are float32 [vocabulary]; a token that must not be said gets -Infinity. The order of {@link scoreProcessor} is transformers'.
+ */
+import type { ResolvedOptions } from './options.ts';
+
+/** `sequence` is what the model has read and said, `generated` how many of it are new. */
+export type ScoreProcessor = (scores: Float32Array, sequence: readonly number[], generated: number) => void;
+
+/** Everything the options ask for, in transformers' order; sampling's warpers come last and only when sampling. */
+export function scoreProcessor(options: ResolvedOptions): ScoreProcessor {
+  const steps: ScoreProcessor[] = [];
+  if (options.repetitionPenalty !== 1) steps.push((scores, sequence) => penaliseRepetition(scores, sequence, options.repetitionPenalty));
+  if (options.noRepeatNgramSize > 0) steps.push((scores, sequence) => forbidRepeatedNgrams(scores, sequence, options.noRepeatNgramSize));
+  if (options.badWordsIds.length > 0) steps.push((scores, sequence) => forbidSequences(scores, sequence, options.badWordsIds));
+  if (options.minNewTokens > 0) {
+    steps.push((scores, _, generated) => {
+      if (generated < options.minNewTokens) forbid(scores, options.eosTokenIds);
+    });
+  }
+  const { forcedBosTokenId: first, forcedEosTokenId: last } = options;
+  if (first !== undefined) steps.push((scores, _, generated) => generated === 0 && force(scores, first));
+  if (last !== undefined) steps.push((scores, _, generated) => generated === options.maxNewTokens - 1 && force(scores, last));
+  if (options.suppressTokens.length > 0) steps.push((scores) => forbid(scores, options.suppressTokens));
+  if (options.doSample) {
+    const { temperature, topK, topP, minP, typicalP } = options;
+    if (temperature !== 1) steps.push((scores) => divideByTemperature(scores, temperature));
+    if (topK !== undefined) steps.push((scores) => keepTopK(scores, topK));
+    if (topP < 1) steps.push((scores) => keepTopP(scores, topP));
+    if (minP > 0) steps.push((scores) => keepMinP(scores, minP));
+    if (typicalP < 1) steps.push((scores) => keepTypical(scores, typicalP));
+  }
+  return (scores, sequence, generated) => {
+    for (const step of steps) step(scores, sequence, generated);
+  };
+}
+
+/** Scores → log-probabilities, in place. */
+export function logSoftmax(scores: Float32Array): void {
+  const largest = maximum(scores);
+  let sum = 0;
+  for (const score of scores) sum += Math.exp(score - largest);
+  const shift = largest + Math.log(sum);
+  for (let i = 0; i < scores.length; i++) scores[i]! -= shift;
+}
+
+/** Probabilities of a row of scores. */
+export function softmax(scores: Float32Array): Float64Array {
+  const largest = maximum(scores);
+  const probabilities = Float64Array.from(scores, (score) => Math.exp(score - largest));
+  let sum = 0;
+  for (const p of probabilities) sum += p;
+  return probabilities.map((p) => p / sum);
+}
+
+function maximum(scores: Float32Array): number {
+  let largest = -Infinity;
+  for (const score of scores) if (score > largest) largest = score;
+  return largest;
+}
+
+/** Index of the largest score, the first of equals. */
+export function argMax(scores: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
+  return best;
+}
+
+/** Tokens that stand in the sequence: positive scores are divided by `penalty`, negative ones multiplied. */
+export function penaliseRepetition(scores: Float32Array, sequence: readonly number[], penalty: number): void {
+  for (const id of new Set(sequence)) {
+    const score = scores[id];
+    if (score !== undefined) scores[id] = score < 0 ? score * penalty : score / penalty;
+  }
+}
+
+/** Forbids every token that would complete an n-gram that stands in the sequence already. */
+export function forbidRepeatedNgrams(scores: Float32Array, sequence: readonly number[], n: number): void {
+  const tail = sequence.length - (n - 1);
+  if (tail < 1) return;
+  for (let start = 0; start + n <= sequence.length; start++) {
+    let isSame = true;
+    for (let i = 0; i < n - 1 && isSame; i++) isSame = sequence[start + i] === sequence[tail + i];
+    if (isSame) forbid(scores, [sequence[start + n - 1]!]);
+  }
+}
+
+/** Forbids the last token of each given sequence where its others have just been said. */
+export function forbidSequences(scores: Float32Array, sequence: readonly number[], words: readonly (readonly number[])[]): void {
+  for (const word of words) {
+    const before = word.slice(0, -1);
+    const at = sequence.length - before.length;
+    if (word.length > 0 && at >= 0 && before.every((id, i) => sequence[at + i] === id)) forbid(scores, word.slice(-1));
+  }
+}
+
+/** Ids that the vocabulary does not have are passed over. */
+export function forbid(scores: Float32Array, ids: readonly number[]): void {
+  for (const id of ids) if (id >= 0 && id < scores.length) scores[id] = -Infinity;
+}
+
+/** Leaves one token possible. */
+export function force(scores: Float32Array, id: number): void {
+  scores.fill(-Infinity);
+  scores[id] = 0;
+}
+
+export function divideByTemperature(scores: Float32Array, temperature: number): void {
+  for (let i = 0; i < scores.length; i++) scores[i]! /= temperature;
+}
+
+/** Keeps the `k` best, and what equals the last of them. */
+export function keepTopK(scores: Float32Array, k: number): void {
+  if (k >= scores.length) return;
+  dropBelow(scores, scores.slice().sort()[scores.length - k]!);
+}
+
+/** Nucleus sampling (Holtzman 2020): the best tokens until they hold `mass`, at least one. */
+export function keepTopP(scores: Float32Array, mass: number): void {
+  const largest = maximum(scores);
+  const sorted = scores.filter((score) => score > -Infinity).sort(); // ascending
+  let total = 0;
+  for (const score of sorted) total += Math.exp(score - largest);
+  let before = 0;
+  for (let i = sorted.length - 1; i >= 0; i--) {
+    if (before >= mass * total) return dropBelow(scores, sorted[i + 1]!);
+    before += Math.exp(sorted[i]! - largest);
+  }
+}
+
+/** Keeps tokens whose probability is at least `share` of the best one's. */
+export function keepMinP(scores: Float32Array, share: number): void {
+  dropBelow(scores, maximum(scores) + Math.log(share));
+}
+
+/** Keeps the tokens whose information is nearest to the row's entropy until they hold `mass`. */
+export function keepTypical(scores: Float32Array, mass: number): void {
+  const logs = scores.slice();
+  logSoftmax(logs);
+  let entropy = 0;
+  for (const log of logs) if (log > -Infinity) entropy -= log * Math.exp(log);
+  const distance = logs.map((log) => Math.abs(-log - entropy));
+  const order = Array.from(logs.keys()).sort((a, b) => distance[a]! - distance[b]!);
+  let held = 0;
+  let limit = Infinity;
+  for (const id of order) {
+    held += Math.exp(logs[id]!);
+    limit = distance[id]!;
+    if (held >= mass) break;
+  }
+  for (let id = 0; id < scores.length; id++) if (distance[id]! > limit) scores[id] = -Infinity;
+}
+
+function dropBelow(scores: Float32Array, limit: number): void {
+  for (let i = 0; i < scores.length; i++) if (scores[i]! < limit) scores[i] = -Infinity;
+}
