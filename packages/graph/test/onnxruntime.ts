@@ -27,7 +27,7 @@ export async function runOnnx(model: Uint8Array | string, feeds: Record<string, 
   const session = await onnxruntime.InferenceSession.create(model, {
     graphOptimizationLevel: 'disabled',
     intraOpNumThreads: 1,
-    logSeverityLevel: 2,
+    logSeverityLevel: 3,
   });
   try {
     const inputs = Object.entries(feeds).map(([name, { dtype, data, shape }]) => [name, new onnxruntime.Tensor(dtype, data, shape)] as const);
