@@ -20,7 +20,7 @@ function cubic(distance: number): number {
 function resizeMatrix(from: number, to: number): number[][] {
   return Array.from({ length: to }, (_, i) => {
     const center = ((i + 0.5) * from) / to - 0.5;
-    const row = new Array<number>(from).fill(0);
+    const row = Array.from({ length: from }, () => 0);
     for (let tap = Math.floor(center) - 1; tap <= Math.floor(center) + 2; tap++) {
       const cell = Math.min(Math.max(tap, 0), from - 1);
       row[cell] = row[cell]! + cubic(tap - center);

@@ -1,6 +1,6 @@
 // The bridge
 export { default as qformerPlugin, qformer } from './qformer.ts';
-export type { QFormer } from './qformer.ts';
+export type { QFormer, QFormerPlugin } from './qformer.ts';
 export { QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, qformerConfigSchema } from './config.ts';
 export type { QFormerConfig } from './config.ts';
 

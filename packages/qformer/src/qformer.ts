@@ -266,8 +266,13 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
   };
 }
 
+/** A {@link BridgePlugin} that says it gives a {@link QFormer}. */
+export interface QFormerPlugin extends BridgePlugin<QFormerConfig> {
+  build(g: Scope, config: QFormerConfig, options?: BridgeBuildOptions): QFormer;
+}
+
 /** `blip_2_qformer` as a plugin. */
-const plugin: BridgePlugin<QFormerConfig> & { build: typeof qformer } = {
+const plugin: QFormerPlugin = {
   kind: 'bridge',
   name: 'blip_2_qformer',
   contract: 1,
