@@ -2,6 +2,8 @@
 export { languageModels } from './plugins.ts';
 export { default as llama, llamaConfigSchema, llamaFamily } from './llama.ts';
 export type { LlamaConfig } from './llama.ts';
+export { default as opt, optConfigSchema, optFamily } from './opt.ts';
+export type { OptConfig } from './opt.ts';
 export { distanceBuckets, default as t5, t5ConfigSchema, t5Family } from './t5.ts';
 export type { T5Config } from './t5.ts';
 

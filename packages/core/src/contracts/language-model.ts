@@ -4,6 +4,7 @@
  * encoder-decoder one reads [soft prompt ; prompt] in its encoder and writes the labels with its decoder. Inputs have the same names.
  */
 import type { Scope, Tensor } from './graph.ts';
+import type { JsonSchema, PluginBase } from './plugin.ts';
 
 /** What the model is given to read. At least one of `softPrompt` and `promptIds` is there. */
 export interface LanguageModelPrompt {
@@ -90,14 +91,12 @@ export interface SpecialTokens {
  * A family of language models. Each function is given a scope that stands where the checkpoint's own root is
  * (`language_model` in a BLIP-2 folder), so parameter names are the checkpoint's.
  */
-export interface LanguageModelPlugin<Config = unknown> {
-  readonly kind: 'language-model';
+export interface LanguageModelPlugin<Config = unknown> extends PluginBase<'language-model'> {
   /** HuggingFace `model_type`. */
   readonly name: string;
-  readonly contract: 1;
   readonly architecture: 'decoder-only' | 'encoder-decoder';
   /** JSON Schema of the config; foreign keys are allowed. */
-  readonly configSchema: Readonly<Record<string, unknown>>;
+  readonly configSchema: JsonSchema;
   /** On which side prompts of unequal length are padded. */
   readonly promptPadding: 'left' | 'right';
   /** Width of an embedding: what a bridge must project to. */
