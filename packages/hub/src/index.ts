@@ -5,6 +5,14 @@ export { writeSafetensors } from './safetensors-write.ts';
 export type { StoredDType, WriteSafetensorsOptions } from './safetensors-write.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 
+// Models.
+export { matchParameters } from './checkpoint.ts';
+export type { MatchedParameters, MatchOptions } from './checkpoint.ts';
+export { openModelFolder, PART_PREFIXES, resolveFrom } from './model-folder.ts';
+export type { ModelFolder, ResolvedPart } from './model-folder.ts';
+export { saveModelFolder } from './model-folder-save.ts';
+export type { SaveModelOptions } from './model-folder-save.ts';
+
 // Text.
 export { createTokenizer, loadTokenizer } from './tokenizer.ts';
 export type { EncodeBatchOptions, EncodedBatch, EncodeOptions, Tokenizer } from './tokenizer.ts';
