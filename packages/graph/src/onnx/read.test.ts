@@ -10,7 +10,8 @@ import { op, float, int, ints, text } from '../ops/op.ts';
 import { concat, reshape, slice } from '../ops/shaping.ts';
 import { grad } from '../autodiff/grad.ts';
 import { reduceSum } from '../ops/reductions.ts';
-import { decodeModel, encodeModel } from './model.ts';
+import { decodeModel } from './decode.ts';
+import { encodeModel } from './encode.ts';
 import { readOnnx } from './read.ts';
 import { writeOnnx } from './write.ts';
 

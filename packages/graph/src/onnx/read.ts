@@ -9,8 +9,9 @@ import type { OutputSpec } from '../graph.ts';
 import { GraphBuilder } from '../graph.ts';
 import { constantNumbers } from '../ops/op.ts';
 import { ONNX_DTYPE_OF, inferOutputs } from '../shape.ts';
+import { UnreadField, decodeModel } from './decode.ts';
 import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from './model.ts';
-import { ATTRIBUTE_TYPE, UnreadField, decodeModel } from './model.ts';
+import { ATTRIBUTE_TYPE } from './model.ts';
 import { DOC_CONSTANT, DOC_PARAMETER, STORED_SUFFIX } from './write.ts';
 
 export interface ReadOnnxOptions {

@@ -10,7 +10,7 @@ import { add, mul } from '../ops/elementwise.ts';
 import { softmaxCrossEntropyLoss } from '../ops/neural.ts';
 import { reshape } from '../ops/shaping.ts';
 import { runOnnx } from '../../test/onnxruntime.ts';
-import { decodeModel } from './model.ts';
+import { decodeModel } from './decode.ts';
 import { writeOnnx } from './write.ts';
 
 function network() {

@@ -7,8 +7,9 @@ import type { Attribute, Graph, Node, ParameterData, ParameterSet, Tensor, Tenso
 import { BYTES_PER_ELEMENT, QuerentError, elementCount, isFileTensor } from '@querent/core';
 import { printShape } from '../dims.ts';
 import { ONNX_DTYPE } from '../shape.ts';
+import { encodeModel } from './encode.ts';
 import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from './model.ts';
-import { ATTRIBUTE_TYPE, encodeModel } from './model.ts';
+import { ATTRIBUTE_TYPE } from './model.ts';
 
 export interface WriteOnnxOptions {
   /** The parameters' bytes. When absent, every parameter becomes a graph input. */
