@@ -60,3 +60,67 @@ for (const fixture of ['preprocess-blip', 'preprocess-clip']) {
     });
   });
 }
+
+describe('createImageProcessor', () => {
+  const config: PreprocessorConfig = { size: { height: 4, width: 6 }, image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+  const flat = (width: number, height: number, level: number): RawImage => ({ width, height, data: new Uint8Array(width * height * 3).fill(level) });
+
+  it('batches into memory that is given', () => {
+    const processor = createImageProcessor(config);
+    const into = new Float32Array(200).fill(7);
+    const { shape, data } = processor.batch([flat(9, 9, 255), flat(3, 5, 0)], into);
+    expect(shape).toEqual([2, 3, 4, 6]);
+    expect(data.buffer).toBe(into.buffer);
+    expect([data[0], data[71], data[72], data[143], into[144]]).toEqual([1, 1, -1, -1, 7]);
+    expect(() => processor.batch([flat(1, 1, 0)], new Float32Array(71))).toThrow(expect.objectContaining({ code: 'QRT_USAGE' }));
+    expect(() => processor.normalize(flat(4, 4, 0))).toThrow(expect.objectContaining({ code: 'QRT_USAGE' }));
+  });
+
+  it('gives the same numbers when it lets others run in between', async () => {
+    const image: RawImage = { width: 2500, height: 1500, data: Uint8Array.from({ length: 2500 * 1500 * 3 }, (_, i) => i >> 5) };
+    for (const given of [config, { ...config, size: { shortest_edge: 20 }, do_center_crop: true, crop_size: 18 }]) {
+      const processor = createImageProcessor(given);
+      expect(await processor.processAsync(image)).toEqual(processor.process(image));
+    }
+    await expect(createImageProcessor(config).processAsync(image, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+  });
+
+  it('reads a plain number as both sides, or as the shortest edge for CLIP', () => {
+    const { image_mean, image_std } = config;
+    const vit = createImageProcessor({ image_processor_type: 'ViTImageProcessor', size: 8, image_mean: 0.5, image_std: 0.5 });
+    expect([vit.width, vit.height]).toEqual([8, 8]);
+    const clip = createImageProcessor({ feature_extractor_type: 'CLIPFeatureExtractor', size: 8, crop_size: 6, image_mean: image_mean!, image_std: image_std! });
+    expect([clip.width, clip.height]).toEqual([6, 6]);
+    expect(clip.process(flat(20, 10, 128)).length).toBe(108);
+  });
+
+  it('cuts the other edge to an integer', () => {
+    expect(resizeTarget({ width: 214, height: 301 }, { shortestEdge: 224 })).toEqual({ width: 224, height: 315 });
+    expect(resizeTarget({ width: 131, height: 77 }, { shortestEdge: 64 })).toEqual({ width: 108, height: 64 });
+  });
+
+  it('rescales, offsets and divides as EfficientNet does', () => {
+    const values = createImageProcessor({ ...config, image_processor_type: 'EfficientNetImageProcessor', rescale_factor: 1 / 127.5, rescale_offset: true, include_top: true,
+      image_mean: [0, 0, 0], image_std: [0.5, 0.5, 0.5] }).process(flat(6, 4, 255));
+    expect(values[0]).toBe(4);
+    expect(createImageProcessor({ ...config, do_rescale: false, do_normalize: false }).process(flat(6, 4, 9))[0]).toBe(9);
+  });
+
+  it('refuses pictures too narrow to resize', () => {
+    const processor = createImageProcessor({ ...config, size: { shortest_edge: 224 }, do_center_crop: true, crop_size: 224 });
+    expect(() => processor.process(flat(1000, 1, 0))).toThrow(expect.objectContaining({ code: 'QRT_IMAGE' }));
+  });
+
+  it('names the key of a value that it cannot use', () => {
+    const wrong: [object, string][] = [
+      [{ size: undefined }, '/size'], [{ size: 0 }, '/size'], [{ size: { height: 4 } }, '/size'], [{ size: { height: 4, width: 1e9 } }, '/size/width'],
+      [{ size: { shortest_edge: 4 } }, '/do_center_crop'], [{ do_resize: false }, '/do_resize'], [{ do_center_crop: true }, '/crop_size'],
+      [{ resample: 9 }, '/resample'], [{ image_mean: [1, 2] }, '/image_mean'], [{ image_std: undefined }, '/image_std'], [{ image_std: [1, 0, 1] }, '/image_std'],
+      [{ rescale_factor: Infinity }, '/rescale_factor'],
+    ];
+    for (const [change, pointer] of wrong) {
+      expect(() => createImageProcessor({ ...config, ...change } as PreprocessorConfig), pointer)
+        .toThrow(expect.objectContaining({ code: 'QRT_CONFIG_INVALID', details: expect.objectContaining({ pointer }) }));
+    }
+  });
+});
