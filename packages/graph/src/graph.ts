@@ -143,8 +143,12 @@ export class GraphBuilder implements Graph {
     });
   }
 
+  /** A name that no tensor has yet: a graph that was read may hold names like ours. */
   #freshName(stem: string): string {
-    return `${stem}_${this.#count++}`;
+    for (;;) {
+      const name = `${stem}_${this.#count++}`;
+      if (!this.#producers.has(name) && !this.parameters.has(name) && !this.constants.has(name) && !this.inputs.some((input) => input.name === name)) return name;
+    }
   }
 }
 

@@ -27,3 +27,15 @@ export type { AttentionOptions, AttentionOutput, Conv2dOptions, CrossEntropy, Cr
 
 // Gradients
 export { GRADIENT_RULES, grad } from './autodiff/grad.ts';
+
+// ONNX files, and graphs as text
+export { writeOnnx } from './onnx/write.ts';
+export type { WriteOnnxOptions } from './onnx/write.ts';
+export { readOnnx } from './onnx/read.ts';
+export type { ReadOnnxOptions, ReadOnnxResult } from './onnx/read.ts';
+export { printGraph, printNode } from './print.ts';
+export type { PrintOptions } from './print.ts';
+
+// Every operator in plain float64 loops: for finite differences, and as a third opinion
+export { REFERENCE_KERNELS, interpret } from './testing/reference.ts';
+export type { InterpretOptions, ReferenceTensor } from './testing/reference.ts';

@@ -1,1 +1,37 @@
-export {};
+// A recipe, from JSON to a trained folder
+export { trainRecipe } from './train-recipe.ts';
+export type { Recipe, RecipeEvent, TrainRecipeOptions, TrainingPlugins } from './train-recipe.ts';
+export { recipeSchemas } from './recipes/schemas.ts';
+export type { LanguageModelRecipe } from './recipes/language-model.ts';
+export type { BridgeRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
+export type { TokenizerRecipe } from './recipes/tokenizer.ts';
+
+// The loop and its parts, for those who bring their own graph
+export { train } from './train.ts';
+export type { Batch, TrainEvent, TrainOptions, TrainedModel } from './train.ts';
+export { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
+export type { TrainingGraph } from './training-graph.ts';
+export { ADAMW_DEFAULTS, accumulate, adamWStep, clipGlobalNorm, doesDecay, globalNorm, trainedParameter } from './optimisers.ts';
+export type { AdamWOptions, Moments, TrainedParameter } from './optimisers.ts';
+export { learningRateAt, perEpoch } from './schedules.ts';
+export type { ConstantSchedule, PerEpochSchedule, PerStepSchedule, Schedule } from './schedules.ts';
+export { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+export type { Checkpoint, CheckpointState, HistoryPoint } from './checkpoint.ts';
+export { reportHtml } from './report.ts';
+
+// Losses as graphs
+export { stage1 } from './objectives/stage1.ts';
+export type { Stage1Inputs, Stage1Losses, Stage1Options, Stage1Weights } from './objectives/stage1.ts';
+export { itc, sameImage } from './objectives/itc.ts';
+export type { Itc, ItcInputs } from './objectives/itc.ts';
+export { drawHardNegatives, itm } from './objectives/itm.ts';
+export type { HardNegatives } from './objectives/itm.ts';
+export { itg } from './objectives/itg.ts';
+
+// Data
+export { readAnnotations } from './data/annotations.ts';
+export type { AnnotatedImage } from './data/annotations.ts';
+export { createBatchPlan, mixSeed, randomAt } from './data/batches.ts';
+export type { BatchPlan, BatchPlanOptions } from './data/batches.ts';
+export { openFeatureCache } from './data/feature-cache.ts';
+export type { FeatureCache, FeatureCacheOptions } from './data/feature-cache.ts';

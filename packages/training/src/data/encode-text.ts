@@ -1,0 +1,67 @@
+/** Caption → token ids for whole corpora: words repeat, so each is encoded once where the tokenizer works word by word. */
+import type { Tokenizer } from '@querent/hub';
+
+/** Encodes text without special tokens. */
+export type TextEncoder = (text: string) => readonly number[];
+
+/**
+ * The tokenizer's own encoding, remembered per word. Whether that is allowed is tried on the first captions: a tokenizer
+ * that looks across blanks is asked for every caption.
+ */
+export function createTextEncoder(tokenizer: Tokenizer, samples: readonly string[]): TextEncoder {
+  const words = new Map<string, readonly number[]>();
+  const whole: TextEncoder = (text) => tokenizer.encode(text, { addSpecialTokens: false });
+  const byWord: TextEncoder = (text) =>
+    text.split(' ').flatMap((word) => {
+      const known = words.get(word);
+      if (known !== undefined) return known;
+      const ids = whole(word);
+      words.set(word, ids);
+      return ids;
+    });
+  const isWordWise = samples.slice(0, 300).every((text) => byWord(text).join() === whole(text).join());
+  return isWordWise ? byWord : whole;
+}
+
+/** Many id sequences in one array: a corpus of hundreds of thousands of captions without as many objects. */
+export interface TokenCorpus {
+  readonly length: number;
+  at(index: number): Int32Array;
+  lengthOf(index: number): number;
+}
+
+export function tokenCorpus(sequences: Iterable<readonly number[]>): TokenCorpus {
+  const starts: number[] = [0];
+  let ids = new Int32Array(1 << 16);
+  let used = 0;
+  for (const sequence of sequences) {
+    if (used + sequence.length > ids.length) {
+      const grown = new Int32Array(Math.max(ids.length * 2, used + sequence.length));
+      grown.set(ids.subarray(0, used));
+      ids = grown;
+    }
+    ids.set(sequence, used);
+    used += sequence.length;
+    starts.push(used);
+  }
+  return {
+    length: starts.length - 1,
+    at: (index) => ids.subarray(starts[index]!, starts[index + 1]!),
+    lengthOf: (index) => starts[index + 1]! - starts[index]!,
+  };
+}
+
+/** Rows of unequal length as int64 [rows, longest], filled with `padding` on one side, and their mask. */
+export function padRows(rows: readonly ArrayLike<number>[], padding: number, side: 'left' | 'right'): { ids: BigInt64Array; mask: BigInt64Array; width: number } {
+  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
+  const ids = new BigInt64Array(rows.length * width).fill(BigInt(padding));
+  const mask = new BigInt64Array(rows.length * width);
+  rows.forEach((row, r) => {
+    const start = r * width + (side === 'left' ? width - row.length : 0);
+    for (let i = 0; i < row.length; i++) {
+      ids[start + i] = BigInt(row[i]!);
+      mask[start + i] = 1n;
+    }
+  });
+  return { ids, mask, width };
+}

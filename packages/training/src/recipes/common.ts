@@ -1,0 +1,95 @@
+/** What all recipes share: the numbers of a run, and what a prepared run hands to the loop. */
+import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
+import type { AdamWOptions } from '../optimisers.ts';
+import type { Schedule } from '../schedules.ts';
+import type { Batch } from '../train.ts';
+import type { TrainingGraph } from '../training-graph.ts';
+
+/** The part of a recipe that says how to train, whatever is trained. */
+export interface RunNumbers {
+  readonly seed: number;
+  readonly batch: number;
+  readonly epochs: number;
+  readonly schedule: Schedule;
+  readonly optimiser: AdamWOptions;
+  readonly accumulate?: number;
+  readonly maxGradNorm?: number;
+  readonly averageDecay?: number;
+  readonly checkpointSeconds?: number;
+}
+
+/** JSON Schema of {@link RunNumbers}' keys. */
+export const runNumbersProperties: Readonly<Record<string, JsonSchema>> = {
+  seed: { type: 'integer', minimum: 0, description: 'All randomness of the run comes from it.' },
+  batch: { type: 'integer', minimum: 1, description: 'Samples of one forward and backward pass.' },
+  epochs: { type: 'number', exclusiveMinimum: 0, description: 'Passes over the data; fractions are allowed.' },
+  schedule: {
+    description: 'The learning rate over the run.',
+    oneOf: [
+      {
+        type: 'object',
+        properties: {
+          type: { const: 'linear_warmup_cosine' },
+          peak: { type: 'number', exclusiveMinimum: 0 },
+          minimum: { type: 'number', minimum: 0 },
+          warmupSteps: { type: 'integer', minimum: 0 },
+          warmupStart: { type: 'number', minimum: 0 },
+        },
+        required: ['type', 'peak', 'minimum', 'warmupSteps'],
+        additionalProperties: false,
+      },
+      {
+        type: 'object',
+        properties: {
+          type: { const: 'linear_warmup_cosine_per_epoch' },
+          peak: { type: 'number', exclusiveMinimum: 0 },
+          minimum: { type: 'number', minimum: 0 },
+          warmupSteps: { type: 'integer', minimum: 0 },
+          warmupStart: { type: 'number', minimum: 0 },
+          epochs: { type: 'integer', minimum: 1 },
+          stepsPerEpoch: { type: 'integer', minimum: 1 },
+        },
+        required: ['type', 'peak', 'minimum', 'warmupSteps', 'warmupStart', 'epochs', 'stepsPerEpoch'],
+        additionalProperties: false,
+      },
+      {
+        type: 'object',
+        properties: { type: { const: 'constant' }, peak: { type: 'number', exclusiveMinimum: 0 } },
+        required: ['type', 'peak'],
+        additionalProperties: false,
+      },
+    ],
+  },
+  optimiser: {
+    type: 'object',
+    description: 'AdamW.',
+    properties: {
+      betas: { type: 'array', items: { type: 'number', minimum: 0, exclusiveMaximum: 1 }, minItems: 2, maxItems: 2 },
+      epsilon: { type: 'number', exclusiveMinimum: 0 },
+      weightDecay: { type: 'number', minimum: 0 },
+    },
+    required: ['betas', 'epsilon', 'weightDecay'],
+    additionalProperties: false,
+  },
+  accumulate: { type: 'integer', minimum: 1, description: 'Batches summed into one update.' },
+  maxGradNorm: { type: 'number', exclusiveMinimum: 0, description: 'Clip the global norm of the gradients.' },
+  averageDecay: { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1, description: 'Keep a running average of the weights and save that.' },
+  checkpointSeconds: { type: 'number', exclusiveMinimum: 0, description: 'Time between checkpoints. Default 120.' },
+};
+
+/** The keys of {@link RunNumbers} that a recipe must have. */
+export const RUN_NUMBERS_REQUIRED = ['seed', 'batch', 'epochs', 'schedule', 'optimiser'] as const;
+
+/** A recipe made concrete: what the loop needs, and how to write the result. */
+export interface PreparedRun {
+  readonly graph: TrainingGraph;
+  /** Parameters of the graph that do not learn. */
+  readonly frozen: ParameterSet;
+  /** Start values of those that do. */
+  readonly start: ReadonlyMap<string, TensorData<'float32'>>;
+  readonly steps: number;
+  readonly batchAt: (step: number, micro: number) => Promise<Batch>;
+  readonly learningRateScale?: (name: string) => number;
+  /** Writes the trained model's folder. */
+  readonly save: (weights: ReadonlyMap<string, TensorData<'float32'>>, folder: string) => Promise<void>;
+}

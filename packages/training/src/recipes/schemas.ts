@@ -1,0 +1,12 @@
+/** The JSON Schema of each kind of recipe, by the recipe's `kind`. */
+import type { JsonSchema } from '@querent/core';
+import { stage1RecipeSchema, stage2RecipeSchema } from './bridge-recipe.ts';
+import { languageModelRecipeSchema } from './language-model.ts';
+import { tokenizerRecipeSchema } from './tokenizer.ts';
+
+export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
+  tokenizer: tokenizerRecipeSchema,
+  'language-model': languageModelRecipeSchema,
+  stage1: stage1RecipeSchema,
+  stage2: stage2RecipeSchema,
+};
