@@ -30,6 +30,7 @@ export interface OnnxEngine extends Engine {
 /**
  * An engine on onnxruntime-node in the caller's thread.
  *
+ * @param around Wraps every call into onnxruntime; the worker marks with it when it must not be ended.
  * @throws QuerentError QRT_ENGINE_PROVIDER when the backend is not available, QRT_USAGE for a thread count that is none.
  *
  * @example
@@ -37,12 +38,17 @@ export interface OnnxEngine extends Engine {
  * await using double = await engine.compile(g.graph, new Map());
  * const { y } = await double.run({ x: float32([2], [1, 2]) });
  */
-export function createOnnxEngine(options: OnnxEngineOptions = {}): OnnxEngine {
+export function createOnnxEngine(options: OnnxEngineOptions = {}, around: SessionSettings['around'] = (work) => work()): OnnxEngine {
+  return new InPlaceEngine({ ...readOptions(options), around });
+}
+
+/** Options with their defaults, checked. Throws as {@link createOnnxEngine} does. */
+export function readOptions(options: OnnxEngineOptions): Omit<SessionSettings, 'around'> {
   const { backend = 'cpu', threads = availableParallelism(), prepackBytes = 0 } = options;
   if (!Number.isInteger(threads) || threads < 1) {
     throw new QuerentError('QRT_USAGE', `threads is ${threads}; expected a whole number of at least 1.`);
   }
-  return new InPlaceEngine({ provider: parseProvider(backend), threads, prepackBytes });
+  return { provider: parseProvider(backend), threads, prepackBytes };
 }
 
 class InPlaceEngine implements OnnxEngine {

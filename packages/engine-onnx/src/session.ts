@@ -1,6 +1,6 @@
 /** One compiled graph in this thread: an onnxruntime session with checked feeds. Runs of all sessions go through the engine's one queue. */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { InferenceSession as Session } from 'onnxruntime-node';
+import { InferenceSession as Session, env } from 'onnxruntime-node';
 import type { Executable, PortInfo, RunOptions, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import type { ModelPlan } from './plan.ts';
@@ -16,6 +16,8 @@ export interface SessionSettings {
   readonly threads: number;
   /** Up to this many bytes of mapped weights are prepacked all the same: faster runs for a private copy. */
   readonly prepackBytes: number;
+  /** Wraps every call into onnxruntime. */
+  readonly around: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** onnxruntime throws whatever it logs as an error, so only what ends the process is logged. */
@@ -46,11 +48,15 @@ export async function openSession(
     },
     ...(plan.weights.length === 0 ? {} : { externalData: [...plan.weights] }),
   };
-  try {
-    return new OnnxExecutable(plan, await Session.create(plan.onnx, options), queue, onClose);
-  } catch (cause) {
-    throw compileError(plan, settings.provider, cause);
-  }
+  env.logLevel = 'fatal'; // acts once, before the first session
+  const create = async (): Promise<InferenceSession> => {
+    try {
+      return await settings.around(() => Session.create(plan.onnx, options));
+    } catch (cause) {
+      throw compileError(plan, settings.provider, cause);
+    }
+  };
+  return new OnnxExecutable(plan, await queue.run({}, create), settings, queue, onClose);
 }
 
 function compileError(plan: ModelPlan, provider: Provider, cause: unknown): QuerentError {
@@ -70,6 +76,7 @@ export class OnnxExecutable implements Executable {
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   readonly #session: InferenceSession;
+  readonly #around: SessionSettings['around'];
   readonly #queue: FairQueue;
   /** Parameters that were asked for as inputs and that no output depends on: they may be fed. */
   readonly #unused: ReadonlySet<string>;
@@ -78,13 +85,20 @@ export class OnnxExecutable implements Executable {
   readonly #onClose: (executable: OnnxExecutable) => void;
   #closing: Promise<void> | undefined;
 
-  constructor(plan: ModelPlan, session: InferenceSession, queue: FairQueue, onClose: (executable: OnnxExecutable) => void) {
+  constructor(
+    plan: ModelPlan,
+    session: InferenceSession,
+    settings: SessionSettings,
+    queue: FairQueue,
+    onClose: (executable: OnnxExecutable) => void,
+  ) {
     const needed = new Set(session.inputNames);
     this.graph = plan.graph;
     this.inputs = [...plan.inputs, ...plan.parameterInputs.filter(({ name }) => needed.has(name))];
     this.outputs = plan.outputs;
     this.#unused = new Set(plan.parameterInputs.filter(({ name }) => !needed.has(name)).map(({ name }) => name));
     this.#session = session;
+    this.#around = settings.around;
     this.#queue = queue;
     this.#weights = plan.weights;
     this.#onClose = onClose;
@@ -123,7 +137,7 @@ export class OnnxExecutable implements Executable {
     }
     let results: InferenceSession.ReturnType;
     try {
-      results = await this.#session.run(given, fetches);
+      results = await this.#around(() => this.#session.run(given, fetches));
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
       throw new QuerentError('QRT_ENGINE_RUN', `onnxruntime failed in graph ${this.graph}: ${message}`, { cause });
@@ -142,7 +156,7 @@ export class OnnxExecutable implements Executable {
   [Symbol.asyncDispose](): Promise<void> {
     // A job of its own lane, so that it never lands inside a run.
     this.#closing ??= this.#queue
-      .run({}, () => this.#session.release())
+      .run({}, () => this.#around(() => this.#session.release()))
       .catch(() => this.#session.release()) // the queue is closed: nothing runs any more
       .finally(() => {
         this.#weights = [];

@@ -1,0 +1,122 @@
+/**
+ * The worker's side of host.ts: an in-place engine that answers messages. All weights, sessions and caches of a device live here.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { TensorData } from '@querent/core';
+import { QuerentError } from '@querent/core';
+import { createOnnxEngine } from './engine.ts';
+import { insideGuard } from './exit-guard.ts';
+import { builtProgramUrl } from './program.ts';
+import type { CallerMessage, CompileReply, Request, RunReply, WorkerMessage, WorkerStart } from './protocol.ts';
+import { packError } from './protocol.ts';
+import type { OnnxExecutable } from './session.ts';
+
+if (parentPort === null) throw new QuerentError('QRT_USAGE', 'worker.js is started by createOnnxHost, not on its own.');
+const port = parentPort;
+const start = workerData as WorkerStart; // host.ts is the only caller
+const engine = createOnnxEngine(start.options, (work) => insideGuard(start.guard, work));
+
+const executables = new Map<number, OnnxExecutable>();
+let lastExecutable = 0;
+
+/** What is under way: its signal, and for programs the credit. */
+interface Activity {
+  readonly controller: AbortController;
+  credit: number;
+  wake: (() => void) | undefined;
+}
+const activities = new Map<number, Activity>();
+
+port.on('message', (message: CallerMessage) => {
+  if (message.type === 'request') return void answer(message.id, message.request);
+  const activity = activities.get(message.id);
+  if (activity === undefined) return; // it has just ended
+  if (message.type === 'credit') activity.credit += message.events;
+  else activity.controller.abort();
+  activity.wake?.();
+});
+
+async function answer(id: number, request: Request): Promise<void> {
+  const activity: Activity = { controller: new AbortController(), credit: 0, wake: undefined };
+  activities.set(id, activity);
+  try {
+    const [value, transfer] = await perform(id, request, activity);
+    post({ type: 'done', id, value }, transfer);
+  } catch (error) {
+    post({ type: 'failed', id, error: packError(error) });
+  } finally {
+    activities.delete(id);
+  }
+}
+
+async function perform(id: number, request: Request, activity: Activity): Promise<readonly [unknown, readonly ArrayBuffer[]]> {
+  const { signal } = activity.controller;
+  switch (request.type) {
+    case 'compile': {
+      const executable = await engine.open(request.plan);
+      executables.set(++lastExecutable, executable);
+      const reply: CompileReply = { executable: lastExecutable, inputs: executable.inputs };
+      return [reply, []];
+    }
+    case 'run': {
+      const outputs = await find(request.executable).run(request.feeds, { outputs: request.outputs, signal });
+      const recycled = buffersOf(request.feeds);
+      const reply: RunReply = { outputs, recycled };
+      return [reply, [...new Set([...buffersOf(outputs), ...recycled])]];
+    }
+    case 'dispose': {
+      const executable = find(request.executable);
+      executables.delete(request.executable);
+      await executable[Symbol.asyncDispose]();
+      return [undefined, []];
+    }
+    case 'program':
+      await stream(id, request, activity);
+      return [undefined, []];
+  }
+}
+
+/** Pulls one event at a time, and none that the caller has no room for. */
+async function stream(id: number, request: Request & { readonly type: 'program' }, activity: Activity): Promise<void> {
+  const { signal } = activity.controller;
+  activity.credit += request.window;
+  const named = Object.fromEntries(Object.entries(request.executables).map(([name, executable]) => [name, find(executable)]));
+  const events = engine.program(builtProgramUrl(request.moduleUrl), request.exportName, request.args, { signal, executables: named });
+  for await (const event of events) {
+    while (activity.credit === 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        activity.wake = resolve;
+      });
+      activity.wake = undefined;
+    }
+    signal.throwIfAborted();
+    activity.credit--;
+    postEvent(id, event);
+  }
+}
+
+function postEvent(id: number, event: unknown): void {
+  try {
+    post({ type: 'event', id, event });
+  } catch (cause) {
+    throw new QuerentError('QRT_USAGE', `A program's event cannot cross threads: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      fix: 'Yield plain data (numbers, strings, arrays, typed arrays), no functions or class instances.',
+      cause,
+    });
+  }
+}
+
+function find(id: number): OnnxExecutable {
+  const executable = executables.get(id);
+  if (executable === undefined) throw new QuerentError('QRT_ENGINE_RUN', `The worker has no executable ${id}: it was disposed.`);
+  return executable;
+}
+
+function buffersOf(tensors: Readonly<Record<string, TensorData>>): ArrayBuffer[] {
+  // Feeds arrived as transferred ArrayBuffers and outputs are onnxruntime's own: neither is shared.
+  return [...new Set(Object.values(tensors).map(({ data }) => data.buffer as ArrayBuffer))];
+}
+
+function post(message: WorkerMessage, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
