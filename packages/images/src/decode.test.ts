@@ -176,6 +176,14 @@ describe('decodeImage refuses', () => {
     }
   });
 
+  it('limits that are none', async () => {
+    for (const limit of [{ maxPixels: 0 }, { maxPixels: NaN }, { maxBytes: -1 }, { timeoutMs: 0 }]) {
+      await expect(decodeImage(png, limit)).rejects.toMatchObject({ code: 'QRT_USAGE' });
+    }
+    const whole = { maxPixels: Infinity, maxBytes: Infinity, timeoutMs: Infinity };
+    expect((await decodeImage(new Blob([png]), whole)).width).toBe(70);
+  });
+
   it('to go on after an abort, with the reason of the signal', async () => {
     const reason = new Error('enough');
     await expect(decodeImage(png, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);

@@ -1,6 +1,6 @@
 /**
  * Bytes to RGB pixels. sharp (libvips) decodes, on its own threads; what surrounds it here is the policy: which formats,
- * how large, which way up. Alpha is dropped and not blended, and colour profiles of RGB pictures are not applied, because
+ * how large, which way up. Alpha is dropped and not blended, and embedded colour profiles are not applied, because
  * Pillow's `convert('RGB')`, with which encoders were trained, does neither. Read `processor.ts` next.
  */
 import sharp from 'sharp';
@@ -47,6 +47,9 @@ function configureSharp(): void {
 export async function decodeImage(source: ImageSource, options: DecodeOptions = {}): Promise<RawImage> {
   const { maxPixels = DEFAULT_MAX_PIXELS, maxBytes = DEFAULT_MAX_BYTES, timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
   signal?.throwIfAborted();
+  for (const [option, value] of Object.entries({ maxPixels, maxBytes, timeoutMs })) {
+    if (!(value > 0)) throw new QuerentError('QRT_USAGE', `\`${option}\` is ${value}; a number above 0 was expected.`);
+  }
   const name = nameSource(source);
   if (isRawPixels(source)) return fromPixels(source, name, maxPixels);
 
@@ -65,16 +68,21 @@ export async function decodeImage(source: ImageSource, options: DecodeOptions = 
 }
 
 async function decodeBytes(bytes: Uint8Array, name: string, maxPixels: number, signal: AbortSignal | undefined): Promise<RawImage> {
-  const base = { failOn: 'error', limitInputPixels: false, sequentialRead: true, pages: 1 } as const;
-  const header = await sharp(bytes, base).metadata();
-  signal?.throwIfAborted();
-  const { width: headerWidth = 0, height: headerHeight = 0 } = header;
-  const pixels = headerWidth * headerHeight;
-  if (pixels > maxPixels) throw tooManyPixels(name, headerWidth, headerHeight, maxPixels);
-  const image = sharp(bytes, { ...base, ignoreIcc: header.space !== 'cmyk', autoOrient: true });
-  const { data, info } = await image.toColourspace('srgb').removeAlpha().raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
-  signal?.throwIfAborted();
-  return fromPixels({ width: info.width, height: info.height, data }, name, maxPixels);
+  const open = { failOn: 'error', sequentialRead: true, pages: 1 } as const;
+  const limit = Number.isFinite(maxPixels) ? Math.max(1, Math.floor(maxPixels)) : false;
+  try {
+    // The limit is checked on the header, before pixels are decoded.
+    const image = sharp(bytes, { ...open, limitInputPixels: limit, ignoreIcc: true, autoOrient: true });
+    const { data, info } = await image.toColourspace('srgb').removeAlpha().raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+    signal?.throwIfAborted();
+    return fromPixels({ width: info.width, height: info.height, data }, name, maxPixels);
+  } catch (error) {
+    signal?.throwIfAborted();
+    // Too large or damaged? The header of a damaged file may be unreadable: then the first error stands.
+    const header = await sharp(bytes, { ...open, limitInputPixels: false }).metadata().catch(() => undefined);
+    if (header && header.width * header.height > maxPixels) throw tooManyPixels(name, header.width, header.height, maxPixels);
+    throw error;
+  }
 }
 
 /** Pixels of 1, 3 or 4 channels as RGB; RGB is used as it is, without a copy. */

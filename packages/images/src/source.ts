@@ -36,6 +36,8 @@ export interface ReadLimits {
   readonly signal?: AbortSignal;
 }
 
+/** Longer timers fire at once in Node. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const URL_SCHEME = /^(https?|file|data):/i;
 
 /** Is this pixels, not an encoded picture? */
@@ -165,7 +167,7 @@ async function collect(stream: AsyncIterable<unknown>, name: string, limits: Rea
 /** Runs `read` until the caller's signal or the deadline ends it; a stream that never answers is left behind. */
 async function withDeadline(name: string, limits: ReadLimits, read: (signal: AbortSignal) => Promise<Uint8Array>): Promise<Uint8Array> {
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(timedOut(name, limits.timeoutMs)), limits.timeoutMs);
+  const timer = setTimeout(() => stop.abort(timedOut(name, limits.timeoutMs)), Math.min(limits.timeoutMs, LONGEST_TIMER_MS));
   const forward = (): void => stop.abort(limits.signal?.reason);
   limits.signal?.addEventListener('abort', forward, { once: true });
   const stopped = new Promise<never>((_, reject) => {
