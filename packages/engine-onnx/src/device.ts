@@ -168,20 +168,20 @@ export function openDevice(options: OnnxEngineOptions): Device {
   return device.use();
 }
 
+/** Flags by which a process says how modules are found: a program may need the same in the worker. */
+const LOADER_FLAG = /^(--import|--require|-r|--loader|--experimental-loader|--conditions|-C)(=|$)/;
+
 /**
- * This process's flags (loaders that programs may need) without those that a worker must not have: what takes the program from the command
- * line, and the condition under which tests read our packages as TypeScript.
+ * This process's loader flags. All others stay here: a worker refuses some (V8's), others make it take its program from the command line.
+ * So does the condition under which tests read our packages as TypeScript.
  */
 function workerArguments(flags: readonly string[] = process.execArgv): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i < flags.length; i++) {
-    const flag = flags[i] ?? '';
-    const next = flags[i + 1];
-    if (/^(--input-type=|(--conditions|-C)=querent-source$)/.test(flag)) continue;
-    if (/^(--input-type|-e|--eval|-p|--print|-pe)$/.test(flag) || (/^(--conditions|-C)$/.test(flag) && next === 'querent-source')) i++;
-    else kept.push(flag);
-  }
-  return kept;
+  return flags.flatMap((flag, i) => {
+    if (!LOADER_FLAG.test(flag)) return [];
+    const value = flag.includes('=') ? flag.slice(flag.indexOf('=') + 1) : flags[i + 1];
+    const name = flag.split('=')[0] ?? flag;
+    return value === undefined || value === 'querent-source' ? [] : [name, value];
+  });
 }
 
 /** Worker threads are plain Node: the built file, also when this one runs from its TypeScript source. */

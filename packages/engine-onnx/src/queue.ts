@@ -45,7 +45,16 @@ export class FairQueue {
       const entry: Entry = {
         start: () => {
           signal?.removeEventListener('abort', onAbort);
-          job().then(resolve, reject).finally(() => this.#finish());
+          job().then(
+            (value) => {
+              this.#finish();
+              resolve(value);
+            },
+            (error: unknown) => {
+              this.#finish();
+              reject(error);
+            },
+          );
         },
         fail: (reason) => {
           signal?.removeEventListener('abort', onAbort);
