@@ -19,7 +19,7 @@ describe('createRandom', () => {
 
   it('draws integers below n, evenly, and normals with mean 0 and deviation 1', () => {
     const random = createRandom(3);
-    const counts = new Array<number>(6).fill(0);
+    const counts = Array.from({ length: 6 }, () => 0);
     for (let i = 0; i < 60_000; i++) counts[random.int(6)]!++;
     for (const count of counts) expect(Math.abs(count - 10_000)).toBeLessThan(500);
     const normals = Array.from({ length: 50_000 }, () => random.normal());
