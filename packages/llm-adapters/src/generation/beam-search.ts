@@ -23,15 +23,18 @@ interface Candidate {
 /** The `count` best candidates of all beams, best first; of equals the first found. */
 function bestCandidates(scores: readonly Float32Array[], sums: readonly number[], count: number, noise: (() => number) | undefined): Candidate[] {
   const best: Candidate[] = [];
+  let least = -Infinity; // rank of the last candidate once there are `count`
   scores.forEach((row, beam) => {
+    const before = sums[beam]!;
     for (let id = 0; id < row.length; id++) {
-      const sum = row[id]! + sums[beam]!;
+      const sum = row[id]! + before;
       const rank = noise === undefined || sum === -Infinity ? sum : sum + noise();
-      if (best.length === count && rank <= best[count - 1]!.rank) continue;
+      if (rank <= least && best.length === count) continue;
       let at = best.length;
       while (at > 0 && best[at - 1]!.rank < rank) at--;
       best.splice(at, 0, { beam, id, sum, rank });
       if (best.length > count) best.pop();
+      if (best.length === count) least = best[count - 1]!.rank;
     }
   });
   return best;

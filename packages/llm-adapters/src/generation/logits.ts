@@ -39,7 +39,7 @@ export function scoreProcessor(options: ResolvedOptions): ScoreProcessor {
 export function logSoftmax(scores: Float32Array): void {
   const largest = maximum(scores);
   let sum = 0;
-  for (const score of scores) sum += Math.exp(score - largest);
+  for (let i = 0; i < scores.length; i++) sum += Math.exp(scores[i]! - largest);
   const shift = largest + Math.log(sum);
   for (let i = 0; i < scores.length; i++) scores[i]! -= shift;
 }
@@ -55,7 +55,7 @@ export function softmax(scores: Float32Array): Float64Array {
 
 function maximum(scores: Float32Array): number {
   let largest = -Infinity;
-  for (const score of scores) if (score > largest) largest = score;
+  for (let i = 0; i < scores.length; i++) if (scores[i]! > largest) largest = scores[i]!;
   return largest;
 }
 
