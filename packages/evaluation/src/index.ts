@@ -1,1 +1,23 @@
-export {};
+// Captions: all scores in one call
+export { evaluateCaptions, scoreCaptions } from './evaluate-captions.ts';
+export type { CaptionFigures, CaptionScores } from './evaluate-captions.ts';
+
+// Captions: the scores over tokens
+export { bleu } from './bleu.ts';
+export type { BleuScores } from './bleu.ts';
+export { rougeL } from './rouge.ts';
+export type { RougeScores } from './rouge.ts';
+export { cider, createCiderScorer } from './cider.ts';
+export type { CiderScorer, CiderScores } from './cider.ts';
+export { ptbTokenize, ptbTokenizeAll } from './ptb-tokenizer.ts';
+
+// Captions: the scores as plugins
+export { bleuMetric, ciderMetric, rougeMetric } from './metrics.ts';
+
+// Retrieval
+export { recallAtK } from './recall.ts';
+export type { RecallFigures, RetrievalFigures, SimilarityMatrix } from './recall.ts';
+
+// Annotations
+export { parseCaptionDataset, readCaptionDataset } from './caption-dataset.ts';
+export type { CaptionDatasetOptions, CaptionSentence, CaptionedImage } from './caption-dataset.ts';

@@ -1,0 +1,136 @@
+/**
+ * The shapes of Penn Treebank tokens, for `ptb-tokenizer.ts`: at each position the longest one is taken. Each shape was
+ * found by asking CoreNLP 3.4.1 about captions and made-up strings; the lists of abbreviations by asking about every string
+ * of up to four letters and the words of caption sets.
+ */
+
+/** One kind of token. */
+export interface Shape {
+  /** Sticky: matches at `lastIndex`. */
+  readonly pattern: RegExp;
+  /** What the match is written as, when not as it stands: one token or several. */
+  readonly split?: (text: string) => readonly string[];
+}
+
+/** Abbreviations that keep their full stop wherever they stand, in any case. */
+const ABBREVIATIONS =
+  'adj adm adv al ala alex apr ariz assn assoc asst atty attys aug ave bancorp bhd bldg blvd brig bros calif capt cf cie ' +
+  'cmdr co col colo comdr conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext feb fla fri ft ga gen gov ' +
+  'govs hon inc ind insp intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md messrs mich minn mlle mme mo mon ' +
+  'mont mr mrs ms msgr mt natl neb nev nov oct okla penn pfc ph plc pres prof profs pvt rd rep reps rev rt sen sens sep ' +
+  'sept seq sfc sgt spc sq sr st ste supt supts sys tel tenn thu thurs tue tues univ va vs vt wed wis wisc wm wyo';
+/** … and those that do so only with a capital: in lower case they are words. */
+const CAPITAL_ABBREVIATIONS = 'Ark Az Del Ill La Mass Miss Ore Pa Tex Wash ARK AZ DEL ILL LA MASS MISS ORE PA TEX WASH';
+/** … and those that do not in upper case. */
+const LOWER_ABBREVIATIONS = '[Mm]fg [Mm]tg [Pp]pte [Pp]pty [Pp]tes? [Pp]tys?';
+/** Abbreviations that need a number after them. */
+const BEFORE_NUMBER = 'art ca figs? nos? op pp prop';
+
+/** Words that begin a sentence: before one, a single letter and its full stop are two tokens. */
+const SENTENCE_STARTERS =
+  'A About According After An As At But Earlier He Her Here However If In It Last Many More Now Once One Other Our She Since ' +
+  'So Some Such That The Their Then There These They This We What When While Yet You';
+
+function anyOf(words: string): string {
+  return `(?:${words.split(' ').join('|')})`;
+}
+/** Matches the words in any case. */
+function anyCase(words: string): string {
+  return anyOf(words).replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`);
+}
+function shape(source: string, split?: (text: string) => readonly string[]): Shape {
+  const pattern = new RegExp(source, 'uy');
+  return split === undefined ? { pattern } : { pattern, split };
+}
+
+const L = '\\p{L}';
+const D = '\\p{Nd}';
+const AMP = '(?:&amp;|&)';
+/** The apostrophe in its spellings. */
+const A = "(?:['\u2019\u0092]|&apos;)";
+const LEANING = '(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])';
+const CONTRACTION = `(?:'${LEANING}(?![A-Za-z])|(?:\u2019|\u0092|&apos;)${LEANING})`;
+const WORD = `(?:${L}|${D})*${L}(?:${L}|${D})*`;
+const TAG = '<\\/?[A-Za-z][A-Za-z0-9:._-]*(?: +[^<>\\n\'=]*(?:="[^"<>\\n]*")?)*\\/?>';
+const SENTENCE_START = `(?:${anyOf(SENTENCE_STARTERS)}\\s|${TAG})`;
+const straight = (text: string): readonly string[] => [text.replace(/[\u2019\u0092]|&apos;/g, "'")];
+const atEnd = (length: number) => (text: string): readonly string[] => [text.slice(0, -length), text.slice(-length)];
+const atStart = (length: number) => (text: string): readonly string[] => [text.slice(0, length), text.slice(length)];
+const as = (token: string) => (): readonly string[] => [token];
+
+const BRACKETS: Readonly<Record<string, string>> = { '(': '-lrb-', ')': '-rrb-', '[': '-lsb-', ']': '-rsb-', '{': '-lcb-', '}': '-rcb-' };
+/** A bracket by name; in a face only round ones are named. */
+const brackets = (text: string): readonly string[] =>
+  text.length === 1 ? [BRACKETS[text] ?? text] : [text.replace(/[()]/g, (mark) => BRACKETS[mark] ?? mark)];
+/** Typographic quotes in the Treebank's spelling. */
+const quotes = (text: string): readonly string[] => [
+  text.replace(/[“«]/g, '``').replace(/[”»]/g, "''").replace(/[‘‹]/g, '`').replace(/[’›]/g, "'"),
+];
+
+export const SHAPES: readonly Shape[] = [
+  // Words, with the auxiliary or the genitive that leans on them cut off.
+  shape(`[cC][aA][nN][nN][oO][tT](?!${L}|${D})`, atStart(3)),
+  shape(`(?:[gG][oO][nN][nN][aA]|[gG][oO][tT][tT][aA]|[wW][aA][nN][nN][aA]|[gG][iI][mM][mM][eE]|[lL][eE][mM][mM][eE])(?!${L}|${D})`, atEnd(2)),
+  shape(`[A-Za-z]*[A-MO-Za-mo-z](?<then>[nN]${A}[tT])`),
+  shape(`[nN]${A}[tT](?!${L})`, straight),
+  shape(CONTRACTION, straight),
+  shape(`${WORD}(?<then>${CONTRACTION})`),
+  shape(WORD),
+  // Apostrophes that belong to the word.
+  shape(`[A-HJ-MO-XZdlo](?:${A}|\u0060)${L}(?:${L}|${D})+`),
+  shape(`[Nn](?:${A}|\u0060)${L}{2,}`),
+  shape(`[A-Za-z][a-z]*[aeiouy]${A}[aeiou][a-z]*`),
+  shape(`[dDjJlL]${A}|[yY]${A}(?=${L})`),
+  shape(`[oO][lL]${A}|[lL][iI]${A}[lL]|[eE]${A}[eE][rR]|${A}[eE][mM]|${A}[tT][iI][lL][lL]?|${A}[cC]ause`),
+  shape("'[tT](?<then>[iI][sS]|[wW][aA][sS])"),
+  shape(`${A}(?:[2-9]0s|${D}{2}(?=\\s))`),
+  shape(`'[nN](?:'|(?=\\s))|[\u2019\u0092][nN]${A}?|[dD]unkin${A}|[sS]omethin${A}`),
+  shape(`[oO]${A}[cC]lock`),
+  // Compounds.
+  shape(`(?:${L}|${D})+(?:(?:[.,]?-|_)(?:${L}|${D})+)+`),
+  shape('[A-Za-z0-9]+(?:(?:[-_]|\\\\?/)[A-Za-z0-9]+)+'),
+  shape(`(?:${L}|${D})+(?:-(?:${L}|${D})+)*\\.(?=[,;:])`),
+  shape(`${L}(?:${L}|${D})*(?:\\.${L}(?:${L}|${D})*)+`),
+  shape('[A-Z]+\\+[A-Z]+'),
+  shape(`${L}(?:${L}|${D})*[!?]${L}(?:${L}|${D})*`),
+  shape(`[A-Z]+${AMP}[A-Z]+`, (t) => [t.replace('&amp;', '&')]),
+  // Abbreviations.
+  shape(`[A-Za-z](?!\\.\\s+${SENTENCE_START})\\.`),
+  shape('(?:[A-Za-z]\\.){2,}'),
+  shape(`(?:${anyCase(ABBREVIATIONS)}|${anyOf(CAPITAL_ABBREVIATIONS)}|${anyOf(LOWER_ABBREVIATIONS)})\\.`),
+  shape(`${anyCase(BEFORE_NUMBER)}\\.(?= ?${D})`),
+  // Numbers.
+  shape(`[-+]?${D}*(?:[.,:]${D}+)*`),
+  shape(`${D}+ ${D}+/${D}+`, (t) => [t.replace(' ', '\u00a0')]),
+  shape(TAG),
+  // Names on the net.
+  shape('(?:https?|ftp)://[^\\s"<>|(){}]+[^\\s"<>|(){}.!?,-]'),
+  shape('[A-Za-z](?:[A-Za-z0-9-]*\\.)+(?:com|net|org|edu)(?:/[^\\s"<>|(){}]*[^\\s"<>|.!?,;:(){}-])?'),
+  shape('<?[A-Za-z0-9][^\\s"<>|(){}@]*@(?:[^\\s"<|(){}.]+\\.)*[^\\s"<|(){}.]+'),
+  shape(`#${L}+`),
+  shape('@[A-Za-z_][A-Za-z0-9_]*'),
+  shape('[cCfF]#|[cC]\\+\\+'),
+  // Faces.
+  shape(`[<>]?[:;=][-o*']?[()[\\]{\\\\|@OdDpP](?!${L}|${D})`, brackets),
+  shape("[-^x=~<>']_[-^x=~<>']"),
+  // Marks.
+  shape('\\.\\.\\.+|…', as('...')),
+  shape('--+|[–—―]', as('--')),
+  shape('[?!]+'),
+  shape('\\\\?\\*+|__+|##+|@@+|<<|>>'),
+  shape('[.,:;%#@_+=*~^|/<>&$\\\\-]'),
+  shape('[A-Z]{1,3}\\$'),
+  shape('&amp;', as('&')),
+  shape('&lt;', as('<')),
+  shape('&gt;', as('>')),
+  shape("''|[\"']|&quot;|&apos;", as("''")),
+  shape('[`‘’“”„‚«»‹›]{1,2}', quotes),
+  shape('[()[\\]{}]', brackets),
+  shape('£', as('#')),
+  shape('€', as('$')),
+  shape('¢', as('cents')),
+  shape('½', as('1/2')),
+  shape('¼', as('1/4')),
+  shape('¾', as('3/4')),
+  shape('[©®™°²³×÷±•·¿¡❤☺★]'),
+];
