@@ -14,7 +14,7 @@ function upToEnd(ids: readonly number[], eos: readonly number[]): readonly numbe
   return end < 0 ? ids : ids.slice(0, end + 1);
 }
 
-describe.each(['llm-llama', 'llm-opt', 'llm-opt-350m-style', 'llm-t5-gated', 'llm-t5-relu-tied'])('generation (%s)', (name) => {
+describe.each(['llm-gpt2', 'llm-llama', 'llm-mistral', 'llm-opt', 'llm-opt-350m-style', 'llm-qwen2', 'llm-t5-gated', 'llm-t5-relu-tied'])('generation (%s)', (name) => {
   it('says the same tokens as transformers, greedily and with beams', async () => {
     const fixture = await readFixture<{ readonly model_type: string }>(name);
     const plugin = languageModels.find((model) => model.name === fixture.config.model_type) as LanguageModelPlugin;

@@ -2,6 +2,12 @@
 export { languageModels } from './plugins.ts';
 export { default as llama, llamaConfigSchema, llamaFamily } from './llama.ts';
 export type { LlamaConfig } from './llama.ts';
+export { default as gpt2, gpt2ConfigSchema, gpt2Family } from './gpt2.ts';
+export type { Gpt2Config } from './gpt2.ts';
+export { default as mistral, mistralConfigSchema, mistralFamily } from './mistral.ts';
+export type { MistralConfig } from './mistral.ts';
+export { default as qwen2, qwen2ConfigSchema, qwen2Family } from './qwen2.ts';
+export type { Qwen2Config } from './qwen2.ts';
 export { default as opt, optConfigSchema, optFamily } from './opt.ts';
 export type { OptConfig } from './opt.ts';
 export { distanceBuckets, default as t5, t5ConfigSchema, t5Family } from './t5.ts';

@@ -24,6 +24,8 @@ export interface LlamaConfig extends RopeConfig, TokenConfig {
   readonly hidden_act?: string;
   readonly rms_norm_eps?: number;
   readonly attention_bias?: boolean;
+  /** Biases of queries, keys and values alone: what Qwen2 has, and no file says. Default `attention_bias`. */
+  readonly qkv_bias?: boolean;
   readonly mlp_bias?: boolean;
   readonly tie_word_embeddings?: boolean;
 }
@@ -61,13 +63,14 @@ function activate(x: Tensor, name: string): Tensor {
 /** Causal self-attention with rotated queries and keys. */
 function attention(g: Scope, x: Tensor, layer: number, rotated: Rotation, context: TrunkContext, config: LlamaConfig): Tensor {
   const width = headWidth(config);
-  const bias = config.attention_bias ?? false;
+  const outBias = config.attention_bias ?? false;
+  const bias = config.qkv_bias ?? outBias;
   const project = (name: string, heads: number): Tensor => splitHeads(linear(g.scope(name), x, heads * width, { bias }), heads);
   const q = rotate(project('q_proj', config.num_attention_heads), rotated); // [batch, heads, tokens, headWidth]
   const k = rotate(project('k_proj', keyHeads(config)), rotated); // [batch, keyHeads, tokens, headWidth]
   const [keys, values] = context.memory(layer, k, project('v_proj', keyHeads(config)));
   const mixed = attend(q, keys, values, { mask: context.mask, scale: 1 / Math.sqrt(width) });
-  return linear(g.scope('o_proj'), mergeHeads(mixed), config.hidden_size, { bias });
+  return linear(g.scope('o_proj'), mergeHeads(mixed), config.hidden_size, { bias: outBias });
 }
 
 /** SwiGLU (Shazeer 2020): `down(act(gate(x)) * up(x))`. */
