@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileTensor, ParameterData, TensorData } from '@querent/core';
@@ -68,6 +68,24 @@ test('maps weights that lie in files at odd offsets', async () => {
   await using engine = createOnnxEngine({ threads: 1 });
   await using executable = await engine.compile(head().graph, parameters);
   expect((await executable.run({ x: X }))['y']).toEqual(float32([1, 2], [16, 35]));
+});
+
+test.runIf(process.platform === 'linux')('float32 weights in files stay there: private memory does not grow by them', async () => {
+  const [out, width] = [4096, 4096]; // 64 MiB
+  const file = join(folder, 'large.bin');
+  const handle = await open(file, 'w');
+  for (let row = 0; row < out; row++) await handle.write(new Uint8Array(Float32Array.from({ length: width }, (_, i) => row + i).buffer));
+  await handle.close();
+  const g = createGraph('large');
+  g.output('y', linear(g.scope('large'), g.input('x', 'float32', ['batch', width]), out, { bias: false }));
+  const parameters = new Map([['large.weight', { dtype: 'float32', shape: [out, width], file, offset: 0, byteLength: out * width * 4 } as const]]);
+  const privateKiB = async (): Promise<number> => Number(/RssAnon:\s*(\d+)/.exec(await readFile('/proc/self/status', 'utf8'))?.[1]);
+  await using engine = createOnnxEngine({ threads: 1 });
+  const before = await privateKiB();
+  await using executable = await engine.compile(g.graph, parameters);
+  const { y } = await executable.run({ x: float32([1, width], new Float32Array(width).with(2, 1)) });
+  expect((await privateKiB()) - before).toBeLessThan(32 * 1024);
+  expect(y!.data[7]).toBe(9);
 });
 
 test('follows links out of a folder to the real files', async () => {
@@ -209,6 +227,14 @@ test('disposing twice, and in any order, is harmless; using it afterwards is an 
   await engine[Symbol.asyncDispose]();
   await engine[Symbol.asyncDispose]();
   await expect(engine.compile(head().graph, PARAMETERS)).rejects.toMatchObject({ code: 'QRT_ENGINE_RUN' });
+});
+
+test('a program is imported from TypeScript where the process can', async () => {
+  await using engine = createOnnxEngine({ threads: 1 });
+  const events = engine.program(new URL('./queue.ts', import.meta.url), 'absent', null);
+  await expect(events[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'QRT_USAGE', message: expect.stringContaining('FairQueue') });
+  const nowhere = engine.program(new URL('./nowhere.js', import.meta.url), 'run', null);
+  await expect(nowhere[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'QRT_USAGE' });
 });
 
 test('refuses providers that are not there and says which are', () => {

@@ -55,7 +55,11 @@ class HostEngine implements Engine {
     signal?.throwIfAborted();
     const plan = await planModel(graph, parameters, options);
     this.#assertOpen();
-    const reply = (await this.#track(this.#device.request({ type: 'compile', plan }))) as CompileReply; // worker.ts's answer to it
+    // Copies of exactly these bytes, given away: a clone of a view would take its whole buffer along.
+    const weights = plan.weights.map(({ path, data }) => ({ path, data: data.slice() }));
+    const sent: ModelPlan = { ...plan, onnx: plan.onnx.slice(), weights };
+    const transfer = [sent.onnx, ...weights.map(({ data }) => data)].map(({ buffer }) => buffer as ArrayBuffer); // slice() makes plain ones
+    const reply = (await this.#track(this.#device.request({ type: 'compile', plan: sent }, transfer))) as CompileReply; // worker.ts's answer to it
     const executable = new HostExecutable(plan, reply, this.#device, (work) => this.#track(work), (closed) => this.#executables.delete(closed));
     this.#executables.add(executable);
     if (signal?.aborted === true || this.#closing !== undefined) {

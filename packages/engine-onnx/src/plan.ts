@@ -21,7 +21,7 @@ const BESIDE_BYTES = 1 << 16;
 /** Operators that are very slow on weights that are not prepacked (MatMulNBits: measured 36x). */
 const NEEDS_PREPACKING: ReadonlySet<string> = new Set(['MatMulNBits', 'DynamicQuantizeMatMul', 'MatMulInteger', 'GatherBlockQuantized']);
 
-/** Weights in memory, under the name that the model refers to. */
+/** Weights in memory, under the name that the model refers to. onnxruntime copies them when the session is made. */
 export interface WeightBytes {
   readonly path: string;
   readonly data: Uint8Array;
@@ -99,8 +99,9 @@ async function placeWeights(names: readonly string[], parameters: ParameterSet):
   const beside = (name: string, data: TensorData): void => {
     const path = `.memory/${weights.length}`;
     const { buffer, byteOffset, byteLength } = data.data;
-    // SharedArrayBuffers are refused by onnxruntime-node; parameters are plain by contract.
-    weights.push({ path, data: new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength) });
+    const view = new Uint8Array(buffer, byteOffset, byteLength);
+    // onnxruntime-node refuses shared memory.
+    weights.push({ path, data: buffer instanceof SharedArrayBuffer ? view.slice() : view });
     placed.set(name, { dtype: data.dtype, shape: data.shape, file: join(memoryFolder, path), offset: 0, byteLength });
   };
   for (const [name, data] of found) {

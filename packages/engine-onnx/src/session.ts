@@ -36,6 +36,7 @@ export async function openSession(
   const options: InferenceSession.SessionOptions = {
     executionProviders: settings.provider === 'cpu' ? ['cpu'] : [settings.provider, 'cpu'],
     intraOpNumThreads: settings.threads,
+    // Training graphs too: no level was measurably faster, and creation takes 0.3 s instead of 0.1 s at 840 nodes.
     graphOptimizationLevel: 'all',
     // The memory pattern reserves what liveness had saved: measured 995 MB against 647 MB for one training graph.
     enableMemPattern: plan.purpose === 'inference',
@@ -80,8 +81,6 @@ export class OnnxExecutable implements Executable {
   readonly #queue: FairQueue;
   /** Parameters that were asked for as inputs and that no output depends on: they may be fed. */
   readonly #unused: ReadonlySet<string>;
-  /** onnxruntime may go on reading weights that it was handed in memory. */
-  #weights: ModelPlan['weights'];
   readonly #onClose: (executable: OnnxExecutable) => void;
   #closing: Promise<void> | undefined;
 
@@ -100,7 +99,6 @@ export class OnnxExecutable implements Executable {
     this.#session = session;
     this.#around = settings.around;
     this.#queue = queue;
-    this.#weights = plan.weights;
     this.#onClose = onClose;
   }
 
@@ -158,10 +156,7 @@ export class OnnxExecutable implements Executable {
     this.#closing ??= this.#queue
       .run({}, () => this.#around(() => this.#session.release()))
       .catch(() => this.#session.release()) // the queue is closed: nothing runs any more
-      .finally(() => {
-        this.#weights = [];
-        this.#onClose(this);
-      });
+      .finally(() => this.#onClose(this));
     return this.#closing;
   }
 }
