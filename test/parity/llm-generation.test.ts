@@ -1,7 +1,7 @@
 /** Decoding against transformers: ids exact, beam scores to 1e-4. */
 import type { LanguageModelPlugin, TensorData } from '@querent/core';
 import { int64 } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
+import { createOnnxEngine, createOnnxHost } from '@querent/engine-onnx';
 import { createGraph } from '@querent/graph';
 import type { LlamaConfig } from '@querent/llm-adapters';
 import { collect, decodeGraph, fromGenerationConfig, generate, generateOn, languageModels, llama, prefillGraph } from '@querent/llm-adapters';
@@ -142,6 +142,21 @@ describe('a stream of tokens', () => {
       const { logProbs } = await model.run({ prompt: int64([1, 3], prompt), labels: int64([1, all.length - 3], all.slice(3)) });
       const sum = Array.from(logProbs!.data, Number).reduce((a, b) => a + b);
       expect(sum / 150, `${numBeams} beams`).toBeCloseTo(text!.score, 4);
+    }
+  });
+
+  it("comes from the engine's worker thread just the same (the built loop runs there)", async () => {
+    const fixture = await readFixture<LlamaConfig>('llm-llama');
+    await using engine = createOnnxHost({ threads: 1 });
+    const executables = {
+      prefill: await engine.compile(prefillGraph(llama, fixture.config, { softPrompt: false }), fixture.parameters),
+      decode: await engine.compile(decodeGraph(llama, fixture.config), fixture.parameters),
+    };
+    const tokens = llama.specialTokens(fixture.config);
+    for (const run of fixture.generations) {
+      const args = { promptIds: need(fixture.inputs, 'input_ids'), promptMask: need(fixture.inputs, 'attention_mask'), tokens, options: fromGenerationConfig(run.options) };
+      const texts = (await collect(generateOn(engine, executables, args))).flat();
+      expect(texts.map((text) => text.ids), run.name).toEqual(run.sequences.map((ids) => upToEnd(ids.slice(args.promptIds.shape[1]), tokens.eos)));
     }
   });
 });
