@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FileTensor, ParameterData, TensorData } from '@querent/core';
 import { float32, int64, tensor } from '@querent/core';
-import { add, createGraph, gelu, linear, matMul, mul } from '@querent/graph';
+import { add, createGraph, gelu, linear, matMul, mul, reduceSum, tensorScatter } from '@querent/graph';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createOnnxEngine } from './engine.ts';
 
@@ -158,6 +158,26 @@ test('writes into preallocated outputs, which may alias a feed', async () => {
   expect(next).toBe(kept);
   expect(kept.data).toBe(before);
   expect([...kept.data]).toEqual([2, 3, 4]);
+});
+
+test('grows a KV cache in place, step by step', async () => {
+  const g = createGraph('cache');
+  const past = g.input('past', 'float32', [1, 1, 'capacity', 2]);
+  const token = g.input('token', 'float32', [1, 1, 1, 2]);
+  const at = g.input('at', 'int64', [1]);
+  const present = tensorScatter(past, token, at);
+  g.output('present', present);
+  g.output('sum', reduceSum(present, [2], false));
+  await using engine = createOnnxEngine({ threads: 1 });
+  await using executable = await engine.compile(g.graph, new Map());
+  const cache = float32([1, 1, 4, 2], new Float32Array(8));
+  for (let step = 0; step < 4; step++) {
+    const feeds = { past: cache, token: float32([1, 1, 1, 2], [step + 1, 10 * (step + 1)]), at: int64([1], [step]) };
+    const { present: grown, sum } = await executable.run(feeds, { into: { present: cache } });
+    expect(grown).toBe(cache);
+    expect([...sum!.data]).toEqual([((step + 1) * (step + 2)) / 2, 5 * (step + 1) * (step + 2)]);
+  }
+  expect([...cache.data]).toEqual([1, 10, 2, 20, 3, 30, 4, 40]);
 });
 
 test('says everything that is wrong with the feeds at once', async () => {

@@ -149,7 +149,7 @@ async function checkExtents(found: readonly (readonly [string, ParameterData])[]
         `${name} in ${data.file} has ${data.byteLength} bytes; ${data.dtype} ${printShape(data.shape)} takes ${expected}.`,
       );
     }
-    if (data.offset < 0 || data.offset + data.byteLength > size) {
+    if (!Number.isSafeInteger(data.offset) || data.offset < 0 || data.offset + data.byteLength > size) {
       throw new QuerentError('QRT_FILE', `${name} lies at bytes ${data.offset} to ${data.offset + data.byteLength} of ${data.file}, which has ${size}.`, {
         fix: 'The file is truncated: download or copy it again.',
       });
