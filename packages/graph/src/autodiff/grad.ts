@@ -12,6 +12,7 @@ import { scalar } from '../ops/op.ts';
 import { filled } from '../ops/shaping.ts';
 import type { GradientRule, RuleContext } from './rule.ts';
 import { complete, noGradient } from './rule.ts';
+import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
 import { linearAlgebraRules } from './rules/linear-algebra.ts';
 import { neuralRules } from './rules/neural.ts';
@@ -22,6 +23,7 @@ export const GRADIENT_RULES: Readonly<Record<string, GradientRule | null>> = {
   ...elementwiseRules,
   ...linearAlgebraRules,
   ...neuralRules,
+  ...convolutionRules,
   ...shapingRules,
   ...Object.fromEntries(
     ['Shape', 'Size', 'ArgMax', 'Equal', 'Less', 'Greater', 'LessOrEqual', 'GreaterOrEqual', 'And', 'Or', 'Xor', 'Not', 'Range', 'OneHot', 'ConstantOfShape', 'Sign', 'Floor', 'Ceil', 'Round'].map(
@@ -29,6 +31,9 @@ export const GRADIENT_RULES: Readonly<Record<string, GradientRule | null>> = {
     ),
   ),
 };
+
+/** Operators whose rules take gradients of more than the first output. */
+const SEVERAL_OUTPUTS: ReadonlySet<string> = new Set(['Split', 'SoftmaxCrossEntropyLoss']);
 
 /**
  * Appends the gradients of a scalar `loss` with respect to `wrt` (inputs, parameters or inner tensors of the same graph).
@@ -56,6 +61,8 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
     const rule = GRADIENT_RULES[node.opType];
     if (rule === null) continue;
     if (rule === undefined) throw noGradient(node, 'there is no rule for this operator.');
+    const other = node.outputs.findIndex((output, i) => i > 0 && gradients.has(output.name));
+    if (other > 0 && !SEVERAL_OUTPUTS.has(node.opType)) throw noGradient(node, `the loss reads its output ${other}, and only its first one has a gradient.`);
     const results = rule(contextOf(node, wanted, total));
     node.inputs.forEach((input, i) => {
       const result = results[i];

@@ -1,6 +1,8 @@
 /** What a gradient rule sees and gives: the vector-Jacobian product of one operator. */
-import type { Attribute, Node, Shape, Tensor } from '@querent/core';
+import type { Attribute, Dim, Node, Shape, Tensor } from '@querent/core';
 import { QuerentError } from '@querent/core';
+import { cast, div, mul } from '../ops/elementwise.ts';
+import { dimOf } from '../ops/op.ts';
 import { reduceSum } from '../ops/reductions.ts';
 import { expand, reshape } from '../ops/shaping.ts';
 
@@ -35,6 +37,11 @@ export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
 /** Broadcasts a compact gradient to the shape it stands for. */
 export function complete(gradient: Tensor, shape: Shape): Tensor {
   return expand(gradient, shape);
+}
+
+/** `x / size`, where the size may only be known at run time. */
+export function divideBySize(x: Tensor, size: Dim): Tensor {
+  return typeof size === 'number' ? mul(x, 1 / size) : div(x, cast(dimOf(x, size), 'float32'));
 }
 
 export function intOf(node: Node, name: string, fallback: number): number {

@@ -1,6 +1,6 @@
 /** Gradients of the elementwise operators. Each formula stands above its rule. */
 import type { Tensor } from '@querent/core';
-import { add, and, cast, cos, div, erf, exp, greater, greaterOrEqual, lessOrEqual, mul, neg, pow, sigmoid, sign, sin, sub, tanh, where } from '../../ops/elementwise.ts';
+import { add, and, cast, cos, div, erf, exp, greater, greaterOrEqual, lessOrEqual, log, mul, neg, pow, sigmoid, sign, sin, sub, tanh, where } from '../../ops/elementwise.ts';
 import { constantNumbers } from '../../ops/op.ts';
 import type { GradientRule, RuleContext } from '../rule.ts';
 import { floatOf, noGradient, textOf, unbroadcast } from '../rule.ts';
@@ -21,11 +21,20 @@ const binary =
     ];
   };
 
-const pick = (isChosen: (a: Tensor, b: Tensor) => Tensor): GradientRule =>
+const pickOfTwo = (isChosen: (a: Tensor, b: Tensor) => Tensor): GradientRule =>
   binary(
     (dy, c) => where(isChosen(c.x(0), c.x(1)), dy, 0),
     (dy, c) => where(isChosen(c.x(0), c.x(1)), 0, dy),
   );
+
+/** Of equal values the first is chosen. ONNX allows any number of inputs. */
+const pick =
+  (isChosen: (a: Tensor, b: Tensor) => Tensor): GradientRule =>
+  (c) => {
+    if (c.node.inputs.length === 1) return [c.dy(0)!];
+    if (c.node.inputs.length > 2) throw noGradient(c.node, `it has ${c.node.inputs.length} inputs, and only two have one.`);
+    return pickOfTwo(isChosen)(c);
+  };
 
 /** Φ(x) + x φ(x) with Φ the normal distribution and φ its density. */
 function geluSlope(x: Tensor): Tensor {
@@ -50,14 +59,15 @@ export const elementwiseRules: Readonly<Record<string, GradientRule>> = {
   Mul: binary((dy, c) => mul(dy, c.x(1)), (dy, c) => mul(dy, c.x(0))),
   // y = a / b: da = dy / b, db = -dy y / b
   Div: binary((dy, c) => div(dy, c.x(1)), (dy, c) => neg(div(mul(dy, c.y(0)), c.x(1)))),
-  // y = x^n, n constant: dx = dy n x^(n-1)
-  Pow: (c) => {
-    const exponent = constantNumbers(c.x(1));
-    if (exponent === undefined || exponent.length !== 1) throw noGradient(c.node, 'its exponent is not a single constant.');
-    const n = exponent[0]!;
-    const slope = n === 2 ? mul(c.x(0), 2) : mul(pow(c.x(0), n - 1), n);
-    return [mul(c.dy(0)!, slope), null];
-  },
+  // y = x^n: dx = dy n x^(n-1), dn = dy y log x
+  Pow: binary(
+    (dy, c) => {
+      const n = constantNumbers(c.x(1));
+      if (n?.length !== 1) return mul(dy, mul(c.x(1), pow(c.x(0), sub(c.x(1), 1))));
+      return mul(dy, n[0] === 2 ? mul(c.x(0), 2) : mul(pow(c.x(0), n[0]! - 1), n[0]!));
+    },
+    (dy, c) => mul(dy, mul(c.y(0), log(c.x(0)))),
+  ),
   Min: pick((a, b) => lessOrEqual(a, b)),
   Max: pick((a, b) => greaterOrEqual(a, b)),
   Neg: unary((dy) => neg(dy)),

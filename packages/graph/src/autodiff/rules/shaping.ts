@@ -1,9 +1,9 @@
 /** Gradients of the operators that move and select: each puts the gradient back where the element came from. */
 import type { Dim, Tensor } from '@querent/core';
-import { addDims, subtractDims } from '../../dims.ts';
+import { addDims, countElements, subtractDims } from '../../dims.ts';
 import { constantNumbers, int, op1, text } from '../../ops/op.ts';
 import { reduceSum } from '../../ops/reductions.ts';
-import { concat, filled, gatherElements, reshape, scatterElements, slice, sliceStart, transpose, trilu, unsqueeze } from '../../ops/shaping.ts';
+import { concat, filled, gatherElements, range, reshape, scatterElements, slice, sliceStart, transpose, unsqueeze } from '../../ops/shaping.ts';
 import { normaliseAxis } from '../../shape.ts';
 import type { GradientRule, RuleContext } from '../rule.ts';
 import { intOf, intsOf, noGradient, textOf, unbroadcast } from '../rule.ts';
@@ -63,16 +63,28 @@ const concatRule: GradientRule = (c) => {
   });
 };
 
+/**
+ * One axis with a start that is known: zeros before and after. Any other slice (several axes, steps, bounds of a graph that was
+ * read from a file) is taken once more of the elements' places, and the gradient is put back there.
+ */
 const sliceRule: GradientRule = (c) => {
+  const [x, dy] = [c.x(0), c.dy(0)!];
   const start = sliceStart(c.node);
-  if (start === undefined) throw noGradient(c.node, 'it takes steps, or slices more than one axis.');
-  return [embed(c.dy(0)!, c.x(0), start.axis, start.start), null, null, null, null];
+  if (start !== undefined) return [embed(dy, x, start.axis, start.start), null, null, null, null];
+  const count = countElements(x.shape);
+  const places = reshape(range(x, count), x.shape);
+  const [, ...bounds] = c.node.inputs;
+  const taken = op1('Slice', [places, ...bounds], { outputs: [{ dtype: 'int64', shape: dy.shape }] });
+  const spread = scatterElements(filled(x, [count], 0), reshape(taken, [-1]), reshape(dy, [-1]), 0);
+  return [reshape(spread, x.shape), null, null, null, null];
 };
 
 function scatterRule(c: RuleContext): (Tensor | null)[] {
   const axis = intOf(c.node, 'axis', 0);
   const dy = c.dy(0)!;
-  const isAdd = textOf(c.node, 'reduction', 'none') === 'add';
+  const reduction = textOf(c.node, 'reduction', 'none');
+  if (reduction !== 'none' && reduction !== 'add') throw noGradient(c.node, `with reduction ${reduction} there is none.`);
+  const isAdd = reduction === 'add';
   const [indices, updates] = [c.x(1), c.x(2)];
   return [
     !c.needs(0) ? null : isAdd ? dy : scatterElements(dy, indices, filled(updates, updates.shape, 0), axis),
@@ -100,11 +112,12 @@ export const shapingRules: Readonly<Record<string, GradientRule>> = {
     null,
   ],
   ScatterElements: scatterRule,
-  Trilu: (c) => [trilu(c.dy(0)!, intOf(c.node, 'upper', 1) === 1, constantNumbers(c.node.inputs[1] ?? c.x(0))?.[0] ?? 0), null],
+  Trilu: (c) => [op1('Trilu', [c.dy(0)!, ...c.node.inputs.slice(1)], { attributes: { upper: int(intOf(c.node, 'upper', 1)) } }), null],
   Pad: (c) => {
     const x = c.x(0);
     const pads = constantNumbers(c.x(1));
-    if (pads === undefined) throw noGradient(c.node, 'its pads are not constants.');
+    if (pads === undefined || pads.some((n) => n < 0)) throw noGradient(c.node, 'its pads are not constants of at least 0.');
+    if (textOf(c.node, 'mode', 'constant') !== 'constant' || (c.node.inputs[3] ?? null) !== null) throw noGradient(c.node, 'only constant padding of all axes has one.');
     return [x.shape.reduce<Tensor>((dy, dim, axis) => slice(dy, axis, pads[axis]!, addDims(pads[axis]!, dim)), c.dy(0)!), null, null];
   },
   Tile: (c) => {
@@ -114,8 +127,11 @@ export const shapingRules: Readonly<Record<string, GradientRule>> = {
     const folded = reshape(c.dy(0)!, x.shape.flatMap((dim, axis): Dim[] => [repeats[axis]!, dim]));
     return [reduceSum(folded, x.shape.map((_, axis) => 2 * axis), false), null];
   },
-  // The sum from an element to the end.
-  CumSum: (c) => [op1('CumSum', [c.dy(0)!, c.x(1)], { attributes: { reverse: int(1) } }), null],
+  // The sum from an element to the end: the same sum from the other side.
+  CumSum: (c) => {
+    const attributes = { reverse: int(1 - intOf(c.node, 'reverse', 0)), exclusive: int(intOf(c.node, 'exclusive', 0)) };
+    return [op1('CumSum', [c.dy(0)!, c.x(1)], { attributes }), null];
+  },
   TopK: (c) => {
     const axis = intOf(c.node, 'axis', -1);
     const dy = c.dy(0);
