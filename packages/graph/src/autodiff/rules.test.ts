@@ -1,13 +1,15 @@
 /**
  * Every gradient rule against central differences, both in float64 by the reference interpreter. A case is an expression in
  * small inputs; its loss weighs all outputs with random numbers. Values lie on shifted grids, so that none are tied and none
- * are near 0, where some operators have a kink. `QUERENT_SEED` chooses other inputs.
+ * are near 0, where some operators have a kink. `QUERENT_SEED` chooses other inputs. onnxruntime then runs the same gradients.
  */
 import type { Dim, Graph, Shape, Tensor, TensorData } from '@querent/core';
-import { elementCount, int64 } from '@querent/core';
+import { elementCount, float32, int64 } from '@querent/core';
 import { describe, expect, test } from 'vitest';
+import { runOnnx } from '../../test/onnxruntime.ts';
 import { createGraph } from '../graph.ts';
 import * as g from '../index.ts';
+import { writeOnnx } from '../onnx/write.ts';
 import { interpret } from '../testing/reference.ts';
 import { GRADIENT_RULES, grad } from './grad.ts';
 
@@ -17,6 +19,8 @@ const SIZES: Readonly<Record<string, number>> = { batch: 3, tokens: 4, one: 1 };
 const STEP = 1e-5;
 /** Constants such as √(2/π) are float32 in the graph: 6e-8 of themselves. */
 const TOLERANCE = 1e-6;
+/** onnxruntime computes in float32. */
+const FLOAT32_TOLERANCE = 1e-4;
 
 interface Input {
   readonly shape: Shape;
@@ -242,6 +246,8 @@ function spread(random: () => number, count: number, shift: number): Float64Arra
 const concrete = (shape: Shape): number[] => shape.map((dim) => (typeof dim === 'number' ? dim : SIZES[dim]!));
 const float64 = (shape: readonly number[], data: Float64Array): TensorData => ({ dtype: 'float64', shape, data });
 
+const asFloat32 = (feed: TensorData): TensorData => (feed.dtype === 'float64' ? float32(feed.shape, Float32Array.from(feed.data as Float64Array)) : feed); // float64 data
+
 interface Built {
   readonly graph: Graph;
   readonly feeds: Record<string, TensorData>;
@@ -292,7 +298,7 @@ function differences({ graph, feeds }: Built, name: string): Float64Array {
 }
 
 describe(`gradient rules against central differences, seed ${SEED}`, () => {
-  test.each(CASES.map((c, index) => [c.op, c.what, c, index] as const))('%s: %s', (_op, _what, c, index) => {
+  test.each(CASES.map((c, index) => [c.op, c.what, c, index] as const))('%s: %s', async (_op, _what, c, index) => {
     const built = build(c, SEED * 1000 + index);
     expect(built.forward).toContain(c.op);
     const outputs = interpret(built.graph, built.feeds, new Map(), { outputs: built.learned.map((name) => `grad/${name}`) });
@@ -301,6 +307,16 @@ describe(`gradient rules against central differences, seed ${SEED}`, () => {
       expect(actual.shape, `shape of the gradient of ${name}`).toEqual(built.feeds[name]!.shape);
       const largest = expected.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
       expected.forEach((value, k) => expect(Math.abs(actual.data[k]! - value), `gradient of ${name}[${k}], expected ${value}, got ${actual.data[k]}`).toBeLessThanOrEqual(TOLERANCE * largest));
+    }
+    const names = built.learned.map((name) => `grad/${name}`);
+    const needed = new Set(built.graph.inputs.map(({ name }) => name));
+    const feeds = Object.fromEntries(Object.entries(built.feeds).filter(([name]) => needed.has(name)).map(([name, feed]) => [name, asFloat32(feed)]));
+    const ran = await runOnnx(writeOnnx(built.graph, { outputs: names }), feeds);
+    for (const name of names) {
+      const [actual, expected] = [ran[name]!, outputs.get(name)!];
+      expect(actual.shape).toEqual(expected.shape);
+      const largest = expected.data.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
+      expected.data.forEach((value, k) => expect(Math.abs(Number(actual.data[k]) - value), `onnxruntime's ${name}[${k}]`).toBeLessThanOrEqual(FLOAT32_TOLERANCE * largest));
     }
   });
 
