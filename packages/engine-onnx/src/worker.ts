@@ -1,6 +1,7 @@
 /**
  * The worker's side of host.ts: an in-place engine that answers messages. All weights, sessions and caches of a device live here.
  */
+import { setImmediate as immediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
@@ -59,6 +60,8 @@ async function perform(id: number, request: Request, activity: Activity): Promis
       return [reply, []];
     }
     case 'run': {
+      // Messages that came with this one are read first: one of them may cancel it.
+      await immediate();
       const outputs = await find(request.executable).run(request.feeds, { outputs: request.outputs, signal });
       const recycled = buffersOf(request.feeds);
       const reply: RunReply = { outputs, recycled };
