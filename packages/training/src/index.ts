@@ -3,7 +3,8 @@ export { trainRecipe } from './train-recipe.ts';
 export type { Recipe, RecipeEvent, TrainRecipeOptions, TrainingPlugins } from './train-recipe.ts';
 export { recipeSchemas } from './recipes/schemas.ts';
 export type { LanguageModelRecipe } from './recipes/language-model.ts';
-export type { BridgeRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
+export type { CaptionSampler, SelfCriticalHooks } from './recipes/scst.ts';
+export type { BridgeRecipe, SelfCriticalRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
 export type { TokenizerRecipe } from './recipes/tokenizer.ts';
 
 // The loop and its parts, for those who bring their own graph

@@ -15,6 +15,7 @@ import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
 import { prepareBridgeRecipe } from './recipes/bridge-recipe.ts';
 import type { BridgeRecipe } from './recipes/bridge-recipe.ts';
+import type { SelfCriticalHooks } from './recipes/scst.ts';
 import { trainTokenizer } from './recipes/tokenizer.ts';
 import type { TokenizerRecipe } from './recipes/tokenizer.ts';
 import type { TrainEvent } from './train.ts';
@@ -42,6 +43,8 @@ export interface TrainRecipeOptions {
   readonly init?: string;
   readonly engine: Engine;
   readonly plugins: TrainingPlugins;
+  /** Needed by `scst` recipes: how captions are drawn and judged. */
+  readonly selfCritical?: SelfCriticalHooks;
   readonly signal?: AbortSignal;
 }
 
@@ -95,6 +98,7 @@ async function* drive(recipe: RunNumbers & Recipe, run: PreparedRun, options: Tr
     ...(recipe.accumulate === undefined ? {} : { accumulate: recipe.accumulate }),
     ...(recipe.maxGradNorm === undefined ? {} : { maxGradNorm: recipe.maxGradNorm }),
     ...(recipe.averageDecay === undefined ? {} : { averageDecay: recipe.averageDecay }),
+    ...(run.dependsOnWeights === undefined ? {} : { batchesDependOnWeights: run.dependsOnWeights }),
     ...(run.learningRateScale === undefined ? {} : { learningRateScale: run.learningRateScale }),
     checkpoints: { folder: join(options.out, 'checkpoints'), everySeconds: recipe.checkpointSeconds ?? 120, recipe: fingerprint(recipe) },
     ...(options.signal === undefined ? {} : { signal: options.signal }),

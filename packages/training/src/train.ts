@@ -46,6 +46,8 @@ export interface TrainOptions {
   readonly parameters: ReadonlyMap<string, TensorData<'float32'>>;
   /** The feeds of a micro-batch: a function of the step and the micro-batch alone, so that a run can resume anywhere. */
   readonly batchAt: (step: number, micro: number) => Promise<Batch>;
+  /** Make a batch only when its step begins, because it depends on the weights. Default: the next one is made meanwhile. */
+  readonly batchesDependOnWeights?: boolean;
   readonly steps: number;
   readonly schedule: Schedule;
   readonly optimiser: AdamWOptions;
@@ -97,7 +99,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const micros = options.accumulate ?? 1;
   const speed = createSpeedometer();
   let savedAt = Date.now();
-  let next = step < steps ? prefetch(options.batchAt(step, 0)) : undefined;
+  const isLazy = options.batchesDependOnWeights === true;
+  let next = step < steps && !isLazy ? prefetch(options.batchAt(step, 0)) : undefined;
   while (step < steps) {
     if (signal?.aborted === true) {
       await save();
@@ -107,9 +110,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     const losses: Record<string, number> = Object.fromEntries(graph.losses.map((name) => [name, 0]));
     let samples = 0;
     for (let micro = 0; micro < micros; micro++) {
-      const batch = await next!;
+      const batch = await (next ?? options.batchAt(step, micro));
       const following: [number, number] = micro + 1 < micros ? [step, micro + 1] : [step + 1, 0];
-      next = following[0] < steps ? prefetch(options.batchAt(...following)) : undefined;
+      next = following[0] < steps && !isLazy ? prefetch(options.batchAt(...following)) : undefined;
       const outputs = await options.executable.run({ ...batch.feeds, ...Object.fromEntries(parameters) });
       samples += batch.samples;
       for (const name of graph.losses) losses[name] = losses[name]! + Number(outputs[name]!.data[0]) / micros;

@@ -24,9 +24,11 @@ import { imageViews, viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
 import type { PreparedRun } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties } from './common.ts';
+import type { SelfCriticalNumbers } from './scst.ts';
+import { prepareSelfCritical } from './scst.ts';
 import type { Stage1Numbers } from './stage1.ts';
 import { prepareStage1 } from './stage1.ts';
-import type { Stage2Numbers } from './stage2.ts';
+import type { Stage2Numbers, Stage2Parts } from './stage2.ts';
 import { LANGUAGE_MODEL_SCOPE, prepareStage2 } from './stage2.ts';
 
 /** What both stages are told about images and parts. Paths of models are relative to the recipe, of data to the data folder. */
@@ -59,7 +61,12 @@ export interface Stage2Recipe extends Stage2Numbers, BridgeRecipeParts {
   readonly language_model: string;
 }
 
-export type BridgeRecipe = Stage1Recipe | Stage2Recipe;
+export interface SelfCriticalRecipe extends SelfCriticalNumbers, BridgeRecipeParts {
+  readonly kind: 'scst';
+  readonly language_model: string;
+}
+
+export type BridgeRecipe = Stage1Recipe | Stage2Recipe | SelfCriticalRecipe;
 
 const partProperties = {
   $schema: { type: 'string' },
@@ -116,6 +123,20 @@ export const stage2RecipeSchema: JsonSchema = {
   additionalProperties: false,
 };
 
+export const selfCriticalRecipeSchema: JsonSchema = {
+  type: 'object',
+  properties: {
+    ...partProperties,
+    kind: { const: 'scst' },
+    language_model: { type: 'string' },
+    samples: { type: 'integer', minimum: 2, description: 'Captions drawn of each image.' },
+    temperature: { type: 'number', exclusiveMinimum: 0 },
+    maxNewTokens: { type: 'integer', minimum: 2 },
+  },
+  required: [...partsRequired, 'language_model', 'samples', 'temperature', 'maxNewTokens'],
+  additionalProperties: false,
+};
+
 /** Opens everything that a stage-1 or stage-2 recipe names; computes the feature cache first where there is none. */
 export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
   const at = (path: string): string => resolve(options.recipeFolder, path);
@@ -155,7 +176,7 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const languageModel: LanguageModelPlugin = options.plugins.languageModel(String(languageFolder.config['model_type']));
   const tokenizer = await loadTokenizer(at(recipe.language_model));
   const frozen = new Map([...languageFolder.parameters].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
-  return prepareStage2(recipe, {
+  const parts: Stage2Parts = {
     plugin, config, cache, languageModel, tokenizer, frozen,
     languageConfig: languageFolder.config,
     pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
@@ -171,7 +192,11 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
         parameters: weights,
         dtype: 'float32',
       }),
-  });
+  };
+  if (recipe.kind === 'stage2') return prepareStage2(recipe, parts);
+  const hooks = options.selfCritical;
+  if (hooks === undefined) throw new QuerentError('QRT_USAGE', 'A recipe of kind scst needs a sampler and a reward.', { fix: 'Pass selfCritical; `querent train` does.' });
+  return prepareSelfCritical(recipe, { ...parts, engine: options.engine, hooks });
 }
 
 function bridgeOf(recipe: BridgeRecipe, init: ModelFolder | undefined, options: TrainRecipeOptions): { plugin: BridgePlugin; config: BridgeConfig } {

@@ -90,6 +90,8 @@ export interface PreparedRun {
   readonly steps: number;
   readonly batchAt: (step: number, micro: number) => Promise<Batch>;
   readonly learningRateScale?: (name: string) => number;
+  /** `batchAt` reads the weights in `start`, so a batch is made only after the step before it. Default false. */
+  readonly dependsOnWeights?: boolean;
   /** Writes the trained model's folder. */
   readonly save: (weights: ReadonlyMap<string, TensorData<'float32'>>, folder: string) => Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** The JSON Schema of each kind of recipe, by the recipe's `kind`. */
 import type { JsonSchema } from '@querent/core';
-import { stage1RecipeSchema, stage2RecipeSchema } from './bridge-recipe.ts';
+import { selfCriticalRecipeSchema, stage1RecipeSchema, stage2RecipeSchema } from './bridge-recipe.ts';
 import { languageModelRecipeSchema } from './language-model.ts';
 import { tokenizerRecipeSchema } from './tokenizer.ts';
 
@@ -9,4 +9,5 @@ export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
   'language-model': languageModelRecipeSchema,
   stage1: stage1RecipeSchema,
   stage2: stage2RecipeSchema,
+  scst: selfCriticalRecipeSchema,
 };

@@ -1,0 +1,91 @@
+/**
+ * Fails when an import points against an arrow of docs/architecture.md. The arrows stand here and in each package's
+ * dependencies; both must agree, and an import must follow both. Only core/src/di and querent may import inversify.
+ */
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Package → packages of ours that it may import. */
+export const ARROWS = {
+  core: [],
+  graph: ['core'],
+  hub: ['core'],
+  images: ['core'],
+  'engine-onnx': ['core', 'graph'],
+  encoders: ['core', 'graph', 'images'],
+  qformer: ['core', 'graph'],
+  'llm-adapters': ['core', 'graph', 'hub'],
+  tasks: ['core', 'graph'],
+  training: ['core', 'graph', 'hub', 'images'],
+  evaluation: ['core'],
+  mini: [],
+  querent: ['core', 'graph', 'hub', 'images', 'engine-onnx', 'encoders', 'qformer', 'llm-adapters', 'tasks', 'training', 'evaluation', 'mini'],
+  cli: ['core', 'querent'],
+};
+
+const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]\s*\)|(?:^|\n)\s*import\s*['"]([^'"]+)['"]/g;
+
+/** The folder of a package of ours, or undefined for anything else. */
+function ours(specifier) {
+  if (specifier === 'querent' || specifier.startsWith('querent/')) return 'querent';
+  return /^@querent\/([^/]+)/.exec(specifier)?.[1];
+}
+
+function sources(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (entry.name === 'node_modules' || entry.name === 'dist') return [];
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return sources(path);
+    return /\.(ts|mjs)$/.test(entry.name) ? [path] : [];
+  });
+}
+
+function imports(file) {
+  const text = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  return [...text.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3]);
+}
+
+/** One line a mistake. */
+export function checkImports(root = ROOT) {
+  const mistakes = [];
+  for (const name of readdirSync(join(root, 'packages'))) {
+    const folder = join(root, 'packages', name);
+    const allowed = ARROWS[name];
+    const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    if (allowed === undefined) {
+      mistakes.push(`packages/${name} has no arrows: add it to scripts/check-imports.mjs.`);
+      continue;
+    }
+    const declared = Object.keys(manifest.dependencies ?? {}).flatMap((dependency) => ours(dependency) ?? []);
+    for (const dependency of declared) {
+      if (!allowed.includes(dependency)) mistakes.push(`packages/${name}/package.json depends on ${dependency}: against the arrows.`);
+    }
+    for (const file of sources(folder)) {
+      const isTest = /\.test(-helper|-d)?\.ts$/.test(file) || file.includes(`${sep}test${sep}`) || !file.includes(`${sep}src${sep}`);
+      for (const specifier of imports(file)) {
+        const where = relative(root, file);
+        if (specifier.startsWith('.')) {
+          if (!resolve(dirname(file), specifier).startsWith(folder + sep) && !isTest) mistakes.push(`${where} reaches into another package by the path ${specifier}: import it by name.`);
+          continue;
+        }
+        if (/^inversify($|\/)/.test(specifier) && !where.startsWith(join('packages', 'core', 'src', 'di') + sep) && name !== 'querent') {
+          mistakes.push(`${where} imports inversify: only packages/core/src/di and packages/querent may.`);
+        }
+        const target = ours(specifier);
+        if (target === undefined || target === name || isTest) continue; // tests may look at anything
+        if (!allowed.includes(target)) mistakes.push(`${where} imports ${specifier}: no arrow leads from ${name} to ${target}.`);
+        else if (!declared.includes(target)) mistakes.push(`${where} imports ${specifier}, which packages/${name}/package.json does not list.`);
+      }
+    }
+  }
+  return mistakes;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const mistakes = checkImports();
+  for (const line of mistakes) process.stderr.write(`${line}\n`);
+  process.exitCode = mistakes.length > 0 ? 1 : 0;
+}

@@ -1,0 +1,51 @@
+/**
+ * From the runs of recipes/mini-*.json to the folders under models/: fp16, frozen parts once, named by `from`.
+ *
+ *     node scripts/publish-mini.mjs [RUNS]        (default: runs)
+ *
+ * Run `npm run build` first. Which commands made the runs stands in models/querent-mini/README.md.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadTensors, openModelFolder, saveModelFolder } from '@querent/hub';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const runs = resolve(root, process.argv[2] ?? 'runs');
+const models = join(root, 'models');
+/** Beam 3 with a length exponent of 0.7 was chosen on the validation split. */
+const generation = { num_beams: 3, length_penalty: 0.7, max_new_tokens: 24 };
+
+/** Bridges with what they are put between. */
+const PARTS = [
+  { run: 'mini-lm', model: 'querent-mini-lm' },
+  { run: 'mini-t5', model: 'querent-mini-t5-lm' },
+  { run: 'mini-stage1', model: 'querent-mini-retrieval', encoder: 'efficientnet-lite0' },
+  { run: 'mini-stage2', model: 'querent-mini', encoder: 'efficientnet-lite0', language: 'querent-mini-lm' },
+  { run: 'mini-stage2-t5', model: 'querent-mini-t5', encoder: 'efficientnet-lite0', language: 'querent-mini-t5-lm' },
+];
+
+for (const { run, model, encoder, language } of PARTS) {
+  const source = join(runs, run, 'model');
+  if (!(await stat(source).catch(() => undefined))) {
+    console.log(`${model}: no ${run}, left as it is`);
+    continue;
+  }
+  const raw = JSON.parse(await readFile(join(source, 'config.json'), 'utf8'));
+  const config = {
+    ...raw,
+    ...(encoder === undefined ? {} : { vision_config: { from: `../${encoder}` } }),
+    ...(language === undefined ? {} : { text_config: { from: `../${language}` } }),
+  };
+  const folder = await openModelFolder(source);
+  const own = new Map([...folder.parameters].filter(([name]) => encoder === undefined || !/^(vision_model|language_model)\./.test(name)));
+  await saveModelFolder(join(models, model), {
+    config,
+    parameters: await loadTensors(own),
+    dtype: 'float16',
+    ...(folder.tokenizerFile === undefined || language !== undefined ? {} : { tokenizer: folder.tokenizerFile }),
+    ...(language === undefined ? {} : { generationConfig: generation }),
+  });
+  const { size } = await stat(join(models, model, 'model.safetensors'));
+  console.log(`${model}: ${own.size} tensors, ${(size / 1e6).toFixed(2)} MB`);
+}
