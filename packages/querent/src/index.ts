@@ -1,1 +1,35 @@
-export {};
+// The short way: a task over a model
+export { pipeline } from './pipeline.ts';
+export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskTypes } from './pipeline.ts';
+
+// The composition root
+export { createQuerent } from './create-querent.ts';
+export type { LoadOptions, Precision, Querent, QuerentOptions } from './create-querent.ts';
+export { builtInPlugins } from './built-in-plugins.ts';
+export type { RecipeObject } from './model-source.ts';
+export { VisionLanguageModel } from './vision-language-model.ts';
+export type { MatchCallOptions } from './vision-language-model.ts';
+export { defaultModel } from './default-model.ts';
+
+// Flows, and the steps of a model as stages
+export { from } from '@querent/core';
+export type { Flow, GenerateEvent, GenerateOptions, ImageSource, LoadedModel, Result, Stage, TaskDelta } from '@querent/core';
+export { bridge, decode, encode, generate } from './stages.ts';
+export type { DecodeStageOptions, GenerateStageOptions, ImageItem, ItemOutput } from './stages.ts';
+
+// Tasks and errors
+export { similarities } from '@querent/tasks';
+export type { CaptionInput, CaptionOutput, EmbedInput, EmbedOutput, MatchInput, MatchOutput } from '@querent/tasks';
+export { isQuerentError, QuerentError } from '@querent/core';
+
+// Writing plugins
+export {
+  defineBridge,
+  defineDataset,
+  defineEncoder,
+  defineEngine,
+  defineLanguageModel,
+  defineMetric,
+  defineObjective,
+  defineTask,
+} from '@querent/core';

@@ -1,0 +1,9 @@
+/** Everything that comes with Querent, as plugin values: each package's own list. Others are named in the call. */
+import type { Plugin } from '@querent/core';
+import { encoderPlugins } from '@querent/encoders';
+import { onnxruntime } from '@querent/engine-onnx';
+import { languageModels } from '@querent/llm-adapters';
+import { qformerPlugins } from '@querent/qformer';
+import { taskPlugins } from '@querent/tasks';
+
+export const builtInPlugins: readonly Plugin[] = [onnxruntime, ...encoderPlugins, ...qformerPlugins, ...languageModels, ...taskPlugins];

@@ -1,0 +1,122 @@
+/**
+ * The composition root: the one place where plugins, engines and models meet. Everything that Querent does can be built by hand from
+ * its packages; this is the short way, and the only holder of the registry (inversify, behind core's `createRegistry`).
+ */
+import { resolve } from 'node:path';
+import type { Engine, PluginRegistry } from '@querent/core';
+import { QuerentError, createRegistry } from '@querent/core';
+import { builtInPlugins } from './built-in-plugins.ts';
+import { loadModel } from './load.ts';
+import type { RecipeObject } from './model-source.ts';
+import type { VisionLanguageModel } from './vision-language-model.ts';
+
+export interface QuerentOptions {
+  /** Plugins beside the built-in ones; one with the kind and name of a built-in one takes its place. */
+  readonly plugins?: Iterable<unknown>;
+  /** `engine` or `engine:backend`. Default `onnxruntime:cpu`. */
+  readonly engine?: string;
+  /** Run engines in the caller's thread, which they hold while they work: for scripts and tests. Default false. */
+  readonly inPlace?: boolean;
+  /** Threads within an operator. Default: the machine's cores. */
+  readonly threads?: number;
+}
+
+/** How weights are held. */
+export type Precision = 'fp32';
+
+export interface LoadOptions {
+  /** `engine` or `engine:backend`, instead of the default of this Querent. */
+  readonly engine?: string;
+  /** Only `fp32`, which is the default, whatever the file holds. */
+  readonly precision?: Precision;
+  /** What relative paths of a recipe object start from. Default: the working directory. */
+  readonly baseDir?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Querent extends AsyncDisposable {
+  readonly registry: PluginRegistry;
+  /**
+   * Loads a model from a folder, or from a recipe whose parts name theirs by `from`. Freed with {@link Querent.dispose} at the latest.
+   *
+   * @throws QuerentError with a code for each cause; see `load.ts`.
+   */
+  load(from: string | RecipeObject, options?: LoadOptions): Promise<VisionLanguageModel>;
+  /** The engine of that name; started once, shared by all models, freed by {@link Querent.dispose}. */
+  engine(name?: string): Promise<Engine>;
+  /** Frees models, engines and plugins. Twice is harmless. */
+  dispose(): Promise<void>;
+}
+
+const DEFAULT_ENGINE = 'onnxruntime:cpu';
+
+/**
+ * @throws QuerentError QRT_PLUGIN_INVALID for a plugin that does not keep its contract.
+ *
+ * @example
+ * await using querent = await createQuerent();
+ * const model = await querent.load('models/querent-mini');
+ */
+export function createQuerent(options: QuerentOptions = {}): Promise<Querent> {
+  return Promise.resolve().then(() => open(options)); // what is thrown rejects
+}
+
+function open(options: QuerentOptions): Querent {
+  const root = createRegistry(builtInPlugins);
+  const registry = options.plugins === undefined ? root : root.child(options.plugins);
+  const engines = new Map<string, Promise<Engine>>();
+  const models = new Set<VisionLanguageModel>();
+  let closing: Promise<void> | undefined;
+
+  const assertOpen = (): void => {
+    if (closing !== undefined) throw new QuerentError('QRT_USAGE', 'This Querent has been disposed.', { fix: 'Create another one.' });
+  };
+  const start = async (name: string): Promise<Engine> => {
+    const [plugin = '', ...backend] = name.split(':');
+    return registry.get('engine', plugin).create({
+      ...(backend.length === 0 ? {} : { backend: backend.join(':') }),
+      ...(options.inPlace === undefined ? {} : { inPlace: options.inPlace }),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+    });
+  };
+  const engine = async (name: string = options.engine ?? DEFAULT_ENGINE): Promise<Engine> => {
+    assertOpen();
+    const started = engines.get(name) ?? start(name);
+    engines.set(name, started);
+    started.catch(() => engines.delete(name)); // the next call tries again
+    return started;
+  };
+
+  const querent: Querent = {
+    registry,
+    engine,
+    async load(from, { engine: name, precision = 'fp32', baseDir = '.', signal } = {}) {
+      if (precision !== 'fp32') {
+        throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; only "fp32" is there.`, { fix: 'Leave it out.' });
+      }
+      const context = { registry, engine: await engine(name), baseDir: resolve(baseDir), ...(signal === undefined ? {} : { signal }) };
+      const model = await loadModel(from, context);
+      if (closing !== undefined) {
+        await model[Symbol.asyncDispose]();
+        assertOpen();
+      }
+      models.add(model);
+      return model;
+    },
+    dispose() {
+      closing ??= (async () => {
+        for (const model of models) await model[Symbol.asyncDispose]();
+        models.clear();
+        for (const started of engines.values()) {
+          const running = await started.catch(() => undefined); // what did not start holds nothing
+          await running?.[Symbol.asyncDispose]();
+        }
+        await root.dispose();
+      })();
+      return closing;
+    },
+    [Symbol.asyncDispose]: () => querent.dispose(),
+  };
+  return querent;
+}
+

@@ -1,0 +1,46 @@
+/**
+ * Load: from a folder or a recipe to a model that answers. The order is the order of what can go wrong: documents, plugins, configs,
+ * names and shapes of tensors, and only then memory.
+ */
+import type { Engine, PluginRegistry } from '@querent/core';
+import { loadTokenizer } from '@querent/hub';
+import { Executables } from './executables.ts';
+import { modelGraphs } from './model-graphs.ts';
+import { assembleParts } from './model-parts.ts';
+import type { RecipeObject } from './model-source.ts';
+import { openSource } from './model-source.ts';
+import { matchWeights } from './model-weights.ts';
+import { VisionLanguageModel } from './vision-language-model.ts';
+
+export interface LoadContext {
+  readonly registry: PluginRegistry;
+  /** Stays the caller's. */
+  readonly engine: Engine;
+  /** What paths of a recipe object are relative to. */
+  readonly baseDir: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Loads a model and compiles what it is for; the rest is compiled when it is first used.
+ *
+ * @throws QuerentError QRT_FILE, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID, QRT_MODEL_UNSUPPORTED, QRT_CHECKPOINT_FORMAT,
+ *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
+ */
+export async function loadModel(from: string | RecipeObject, { registry, engine, baseDir, signal }: LoadContext): Promise<VisionLanguageModel> {
+  signal?.throwIfAborted();
+  const source = await openSource(from, baseDir);
+  const parts = assembleParts(source, registry);
+  const graphs = modelGraphs(parts);
+  const { available, capabilities, main, extra } = await matchWeights(source, parts, graphs, signal);
+  const executables = new Executables(engine, graphs, available, source.name);
+  try {
+    const tokenizers = [source.languageTokenizer, source.bridgeTokenizer].filter((file) => file !== undefined);
+    await Promise.all([...main.map((name) => executables.get(name)), ...[...new Set(tokenizers)].map((file) => loadTokenizer(file))]);
+    signal?.throwIfAborted();
+  } catch (error) {
+    await executables[Symbol.asyncDispose]();
+    throw error;
+  }
+  return new VisionLanguageModel({ source, parts, executables, capabilities, extra });
+}

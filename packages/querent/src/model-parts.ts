@@ -1,0 +1,90 @@
+/**
+ * The plugins that a config asks for, each with its config checked by the plugin's own schema: the file and the place of a mistake
+ * are those that the person can mend. Nothing of a model is built yet; `model-graphs.ts` is next.
+ */
+import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, PluginKind, PluginKinds, PluginRegistry } from '@querent/core';
+import { QuerentError, isQuerentError, validate } from '@querent/core';
+import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
+import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
+import type { ModelSource, PartKey } from './model-source.ts';
+
+/** A plugin and the config that its schema has accepted. */
+export interface Part<Plugin, Config> {
+  readonly plugin: Plugin;
+  readonly config: Config;
+}
+
+export interface ModelParts {
+  readonly encoder: Part<EncoderPlugin, EncoderConfig>;
+  readonly bridge: Part<BridgePlugin, BridgeConfig>;
+  readonly languageModel?: Part<LanguageModelPlugin, unknown>;
+  readonly processor: ImageProcessor;
+}
+
+/** HuggingFace's class of a model that retrieves: its `text_config` is there, and no language model. */
+const RETRIEVAL = 'Blip2ForImageTextRetrieval';
+
+/** Is this a model of stage 1, by the class that its config names? */
+export function isRetrieval(source: ModelSource): boolean {
+  return source.recipe.architectures?.includes(RETRIEVAL) === true;
+}
+
+/**
+ * Finds the plugins and checks the configs.
+ *
+ * @throws QuerentError QRT_MODEL_UNSUPPORTED for a `model_type` that no plugin has, with the nearest name; QRT_CONFIG_INVALID.
+ */
+export function assembleParts(source: ModelSource, registry: PluginRegistry): ModelParts {
+  const { recipe } = source;
+  const encoder = pluginOf(registry, 'encoder', source, 'vision_config', recipe.vision_config.model_type);
+  const encoderConfig = { ...encoder.defaults, ...checked<EncoderConfig>(encoder.configSchema, source, 'vision_config') };
+  const bridge = pluginOf(registry, 'bridge', source, 'qformer_config', recipe.qformer_config.model_type);
+  const top = Object.fromEntries(bridge.topLevelKeys.flatMap((key) => (recipe[key] === undefined ? [] : [[key, recipe[key]]])));
+  const given = checked<BridgeConfig>(bridge.configSchema, source, 'qformer_config', top);
+  // HuggingFace repeats the encoder's width in the bridge's config; a recipe need not.
+  const bridgeConfig = { ...bridge.defaults, encoder_hidden_size: encoder.width(encoderConfig), ...given };
+
+  const parts = {
+    encoder: { plugin: encoder, config: encoderConfig },
+    bridge: { plugin: bridge, config: bridgeConfig },
+    processor: processorOf(source, encoder, encoderConfig),
+  };
+  const hasWeights = [...source.parameters.keys()].some((name) => name.startsWith('language_model.'));
+  if (recipe.text_config === undefined || (isRetrieval(source) && !hasWeights)) return parts;
+  const plugin = pluginOf(registry, 'language-model', source, 'text_config', recipe.text_config.model_type);
+  return { ...parts, languageModel: { plugin, config: checked<unknown>(plugin.configSchema, source, 'text_config') } };
+}
+
+function pluginOf<K extends PluginKind>(registry: PluginRegistry, kind: K, source: ModelSource, key: PartKey, modelType: string): PluginKinds[K] {
+  try {
+    return registry.get(kind, modelType);
+  } catch (error) {
+    if (!isQuerentError(error) || error.code !== 'QRT_PLUGIN_UNKNOWN') throw error;
+    const { file, at } = source.origins[key];
+    throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${file === undefined ? 'The recipe' : file}: ${at}/model_type asks for what is not there. ${error.message}`, {
+      fix: error.fix ?? 'Register a plugin of that name.',
+      details: error.details,
+      cause: error,
+    });
+  }
+}
+
+/** A part's config, with the keys that its plugin reads from the top of the document. */
+function checked<Config>(
+  schema: Readonly<Record<string, unknown>>,
+  source: ModelSource,
+  key: PartKey,
+  top: Readonly<Record<string, unknown>> = {},
+): Config {
+  const { file, at } = source.origins[key];
+  const where = { what: key, at, ...(file === undefined ? {} : { file }) };
+  return validate<Config>(schema, { ...top, ...source.recipe[key] }, where);
+}
+
+/** How images are prepared: as `preprocessor_config.json` says, or else as the encoder does for its config. */
+function processorOf(source: ModelSource, encoder: EncoderPlugin, config: EncoderConfig): ImageProcessor {
+  const { preprocessorConfig, origins } = source;
+  if (preprocessorConfig === undefined) return createImageProcessor(encoder.preprocess(config));
+  const what = 'preprocessor_config.json';
+  return createImageProcessor(validate<PreprocessorConfig>(preprocessorConfigSchema, preprocessorConfig, { what: `${what} of ${origins.vision_config.folder}` }));
+}

@@ -1,0 +1,162 @@
+/**
+ * A task over a model as one function: `pipeline('caption')` gives something that captions. One input gives a promise, a list gives a
+ * flow: batched, ordered, lazy, an error per item. Built on `create-querent.ts`, which has everything that is more.
+ */
+import { from, linkSignals, mapBounded, QuerentError, raceSignal, validate } from '@querent/core';
+import type { Flow, FlowSource, LoadedModel, TaskDelta, TaskPlugin } from '@querent/core';
+import type { CaptionInput, CaptionOutput, EmbedInput, EmbedOutput, MatchInput, MatchOutput } from '@querent/tasks';
+import { createQuerent } from './create-querent.ts';
+import type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
+import { defaultModel } from './default-model.ts';
+import type { RecipeObject } from './model-source.ts';
+import { itemOutput } from './stages.ts';
+import type { ItemOutput } from './stages.ts';
+
+/** Inputs and outputs of the built-in tasks. */
+export interface TaskTypes {
+  readonly caption: { readonly input: CaptionInput; readonly output: CaptionOutput };
+  readonly match: { readonly input: MatchInput; readonly output: MatchOutput };
+  readonly embed: { readonly input: EmbedInput; readonly output: EmbedOutput };
+}
+
+export interface PipelineOptions extends LoadOptions, Pick<QuerentOptions, 'plugins' | 'inPlace' | 'threads'> {
+  /** A folder, a recipe, or a loaded model, which stays the caller's. Default: the embedded model that can do the task. */
+  readonly model?: string | RecipeObject | LoadedModel;
+}
+
+export interface RunTaskOptions {
+  readonly signal?: AbortSignal;
+}
+
+/** A task over a model. */
+export interface TaskPipeline<Input, Output extends object> extends AsyncDisposable {
+  /**
+   * Many: an array, a generator or another iterable, an Observable. Nothing is read before the flow is. An item that fails is
+   * `{ item, error }` and the others go on.
+   */
+  (inputs: readonly Input[] | Iterable<Input> | AsyncGenerator<Input> | Flow<Input>, options?: RunTaskOptions): Flow<ItemOutput<Input, Output>>;
+  /** One. Throws what went wrong. Streams of bytes are one image. */
+  (input: Input, options?: RunTaskOptions): Promise<Output>;
+  /** One, read along: pieces of text as they come, then the output. */
+  stream(input: Input, options?: RunTaskOptions): AsyncGenerator<TaskDelta | (Output & { readonly delta?: undefined }), void, undefined>;
+  readonly model: LoadedModel;
+  readonly task: TaskPlugin<Input, Output>;
+  /** Frees what this pipeline has loaded. Twice is harmless. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Loads a model for a task.
+ *
+ * @throws QuerentError QRT_PLUGIN_UNKNOWN for a task that is not registered, QRT_MODEL_UNSUPPORTED for a model that cannot do it, and
+ *   what loading throws.
+ *
+ * @example
+ * await using caption = await pipeline('caption');
+ * console.log((await caption('photo.jpg')).text);
+ * for await (const { item, text, error } of caption(['a.jpg', 'b.jpg'])) console.log(item, text ?? error);
+ */
+export function pipeline<Name extends keyof TaskTypes>(
+  task: Name,
+  options?: PipelineOptions,
+): Promise<TaskPipeline<TaskTypes[Name]['input'], TaskTypes[Name]['output']>>;
+export function pipeline<Input = unknown, Output extends object = Readonly<Record<string, unknown>>>(
+  task: string,
+  options?: PipelineOptions,
+): Promise<TaskPipeline<Input, Output>>;
+export async function pipeline(name: string, options: PipelineOptions = {}): Promise<TaskPipeline<unknown, object>> {
+  const { model: wanted, plugins, inPlace, threads, ...loading } = options;
+  const querent = await createQuerent({
+    ...(plugins === undefined ? {} : { plugins }),
+    ...(inPlace === undefined ? {} : { inPlace }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+  try {
+    const task = querent.registry.get('task', name) as TaskPlugin<unknown, object>; // a task's outputs are objects by its schema
+    const model = isLoaded(wanted) ? wanted : await querent.load(wanted ?? defaultModel(task.requires), loading);
+    assertCapable(task, model);
+    return overModel(task, model, querent, options.signal);
+  } catch (error) {
+    await querent.dispose();
+    throw error;
+  }
+}
+
+function overModel(task: TaskPlugin<unknown, object>, model: LoadedModel, querent: Querent, outer: AbortSignal | undefined): TaskPipeline<unknown, object> {
+  const closed = new AbortController();
+  let closing: Promise<void> | undefined;
+  const signalsOf = (options: RunTaskOptions): AbortSignal[] => [closed.signal, outer, options.signal].filter((signal) => signal !== undefined);
+
+  async function* run(input: unknown, stream: boolean, options: RunTaskOptions): AsyncGenerator<TaskDelta | object, void, undefined> {
+    const { controller, unlink } = linkSignals(signalsOf(options));
+    const { signal } = controller;
+    try {
+      signal.throwIfAborted();
+      const events = task.run(validate(task.input, input, { what: `the input of ${task.name}` }), { model, signal, stream })[Symbol.asyncIterator]();
+      try {
+        for (;;) {
+          const step = await raceSignal(events.next(), signal);
+          if (step.done === true) break;
+          yield step.value;
+        }
+      } finally {
+        void events.return?.()?.catch(() => undefined); // it may be waiting for a step that is under way
+      }
+    } finally {
+      controller.abort(new DOMException('Nobody waits for this task any longer.', 'AbortError'));
+      unlink();
+    }
+  }
+  const one = async (input: unknown, options: RunTaskOptions): Promise<object> => {
+    let output: object | undefined;
+    for await (const event of run(input, false, options)) output = event;
+    if (output === undefined) throw new QuerentError('QRT_PLUGIN_INVALID', `The task ${task.name} gave no output.`, { fix: 'Its `run` must yield the output last.' });
+    return output;
+  };
+  const many = (inputs: FlowSource<unknown>, options: RunTaskOptions): Flow<ItemOutput<unknown, object>> => {
+    let source = from(inputs);
+    for (const signal of signalsOf(options)) source = source.withSignal(signal);
+    const stage = task.stage?.({ model, signal: closed.signal }) ?? mapBounded((input: unknown, { signal }) => one(input, { signal }), { onError: 'item' });
+    return stage(source).pipe(mapBounded(itemOutput<unknown, object>));
+  };
+
+  const dispose = (): Promise<void> => {
+    closing ??= (async () => {
+      closed.abort(new QuerentError('QRT_USAGE', `The pipeline ${task.name} has been disposed.`, { fix: 'Dispose it after the last call, or make another one.' }));
+      await querent.dispose();
+    })();
+    return closing;
+  };
+  const call = (input: unknown, options: RunTaskOptions = {}): unknown => (isMany(input) ? many(input, options) : one(input, options));
+  const made = Object.assign(call, {
+    stream: (input: unknown, options: RunTaskOptions = {}) => run(input, true, options),
+    model,
+    task,
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  });
+  return made as TaskPipeline<unknown, object>; // `call` gives a flow for many inputs and a promise for one, as isMany tells them apart
+}
+
+/** A list of inputs, not one: iterables but text and bytes; async iterables but streams; Observables. */
+function isMany(input: unknown): input is FlowSource<unknown> {
+  if (typeof input !== 'object' || input === null) return false;
+  if ('subscribe' in input) return true;
+  if (ArrayBuffer.isView(input)) return false;
+  if (Symbol.iterator in input) return true;
+  const isStream = 'getReader' in input || 'pipe' in input; // web and Node streams hold the bytes of one image
+  return Symbol.asyncIterator in input && !isStream;
+}
+
+function isLoaded(model: PipelineOptions['model']): model is LoadedModel {
+  return typeof model === 'object' && 'capabilities' in model && model.capabilities instanceof Set;
+}
+
+function assertCapable(task: TaskPlugin<unknown, object>, model: LoadedModel): void {
+  const missing = (task.requires ?? []).filter((capability) => !model.capabilities.has(capability));
+  if (missing.length === 0) return;
+  throw new QuerentError('QRT_MODEL_UNSUPPORTED', `The task ${task.name} needs a model that can ${missing.join(' and ')}; ${model.name} can ${[...model.capabilities].join(', ')}.`, {
+    fix: 'Load a model that can, for instance models/querent-mini to caption and models/querent-mini-retrieval to match.',
+    details: { task: task.name, missing },
+  });
+}

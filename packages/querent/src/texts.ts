@@ -1,0 +1,57 @@
+/** Texts as ids: prompts of a language model, answers to score, and texts that the bridge reads. */
+import type { SpecialTokens, TensorData } from '@querent/core';
+import type { Tokenizer } from '@querent/hub';
+
+/** int64 [rows, tokens] each. */
+export interface TextFeeds {
+  readonly ids: TensorData<'int64'>;
+  readonly mask: TensorData<'int64'>;
+}
+
+/** Rows of unequal length as one rectangle; `filler` stands where the mask is 0. */
+export function rectangle(rows: readonly (readonly number[])[], filler: number, side: 'left' | 'right'): TextFeeds {
+  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
+  const shape = [rows.length, width];
+  const ids = new BigInt64Array(rows.length * width).fill(BigInt(filler));
+  const mask = new BigInt64Array(rows.length * width);
+  rows.forEach((row, r) => {
+    const start = r * width + (side === 'left' ? width - row.length : 0);
+    row.forEach((id, i) => {
+      ids[start + i] = BigInt(id);
+      mask[start + i] = 1n;
+    });
+  });
+  return { ids: { dtype: 'int64', shape, data: ids }, mask: { dtype: 'int64', shape, data: mask } };
+}
+
+/**
+ * Prompts with the special tokens that the tokenizer puts around a text: a decoder-only model's begins a text, T5's ends it. An
+ * empty prompt is just these; undefined when there are none at all.
+ */
+export function promptFeeds(tokenizer: Tokenizer, prompts: readonly string[], tokens: SpecialTokens, side: 'left' | 'right'): TextFeeds | undefined {
+  const rows = prompts.map((prompt) => tokenizer.encode(prompt, { addSpecialTokens: true }));
+  if (rows.every((row) => row.length === 0)) return undefined;
+  return rectangle(rows, fillerOf(tokenizer, tokens), side);
+}
+
+/** Answers as labels: the text's own tokens and the end token, padded with -100. */
+export function labelRows(tokenizer: Tokenizer, answers: readonly string[], tokens: SpecialTokens): TensorData<'int64'> {
+  const end = tokens.eos.slice(0, 1);
+  return rectangle(answers.map((answer) => [...tokenizer.encode(answer, { addSpecialTokens: false }), ...end]), -100, 'right').ids;
+}
+
+/** Texts for the bridge: `[CLS] … [SEP]`, whether or not the tokenizer's own template says so. */
+export function bridgeFeeds(tokenizer: Tokenizer, texts: readonly string[], maxTokens: number): TextFeeds {
+  const { cls, sep, pad } = tokenizer.specials;
+  const rows = texts.map((text) => {
+    const framed = tokenizer.encode(text, { addSpecialTokens: true, maxLength: maxTokens });
+    if (cls === undefined || framed[0] === cls) return framed;
+    const end = sep === undefined ? [] : [sep];
+    return [cls, ...tokenizer.encode(text, { addSpecialTokens: false, maxLength: Math.max(0, maxTokens - 1 - end.length) }), ...end];
+  });
+  return rectangle(rows, pad ?? 0, 'right');
+}
+
+function fillerOf(tokenizer: Tokenizer, tokens: SpecialTokens): number {
+  return tokens.pad ?? tokenizer.specials.pad ?? tokens.eos[0] ?? 0;
+}

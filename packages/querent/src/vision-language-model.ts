@@ -1,0 +1,280 @@
+/**
+ * A loaded model: encoder, bridge and language model as core's `LoadedModel` has them, over compiled graphs. Knows no family and no
+ * engine. Texts become ids in `texts.ts`, ids become text in `generation-text.ts`, graphs are in `model-graphs.ts`.
+ */
+import type {
+  AttentionMap,
+  GenerateEvent,
+  GenerateOptions,
+  ImageSource,
+  LoadedModel,
+  ModelCallOptions,
+  ModelCapability,
+  SpecialTokens,
+  TensorData,
+} from '@querent/core';
+import { QuerentError, elementCount, int64, raceSignal } from '@querent/core';
+import type { JsonObject, Tokenizer } from '@querent/hub';
+import { loadTokenizer } from '@querent/hub';
+import { decodeImage } from '@querent/images';
+import type { GenerationOptions } from '@querent/llm-adapters';
+import { fromGenerationConfig, generateOn } from '@querent/llm-adapters';
+import { stack } from '@querent/tasks';
+import { attentionMap } from './attention-map.ts';
+import type { Executables } from './executables.ts';
+import { RowText } from './generation-text.ts';
+import type { GraphName } from './model-graphs.ts';
+import type { ModelParts } from './model-parts.ts';
+import type { ModelSource } from './model-source.ts';
+import { bridgeFeeds, labelRows, promptFeeds, rectangle } from './texts.ts';
+
+/** Longest text for a bridge whose config does not say. */
+const MAX_BRIDGE_TOKENS = 512;
+/** Candidates that are scored together. */
+const SCORE_ROWS = 32;
+
+/** What {@link VisionLanguageModel} is made of. */
+export interface ModelInside {
+  readonly source: ModelSource;
+  readonly parts: ModelParts;
+  readonly executables: Executables;
+  readonly capabilities: ReadonlySet<ModelCapability>;
+  readonly extra: readonly string[];
+}
+
+/** A text may be matched with any of the images given. */
+export interface MatchCallOptions extends ModelCallOptions {
+  /** The image of each text, counted from 0. Default: text `i` belongs to image `i`. */
+  readonly images?: readonly number[];
+}
+
+export class VisionLanguageModel implements LoadedModel {
+  readonly name: string;
+  readonly capabilities: ReadonlySet<ModelCapability>;
+  /** Tensors of the checkpoint that nothing asked for: worth a warning. */
+  readonly extraTensors: readonly string[];
+  /** The plugins inside and the configs that they were built with. */
+  readonly parts: ModelParts;
+  readonly #source: ModelSource;
+  readonly #executables: Executables;
+  readonly #defaults: GenerationOptions;
+  readonly #tokenizers: Map<string, Promise<Tokenizer>> = new Map();
+
+  constructor({ source, parts, executables, capabilities, extra }: ModelInside) {
+    this.name = source.name;
+    this.capabilities = capabilities;
+    this.extraTensors = extra;
+    this.parts = parts;
+    this.#source = source;
+    this.#executables = executables;
+    this.#defaults = fromGenerationConfig(source.generationConfig ?? {});
+  }
+
+  async prepare(image: ImageSource, options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
+    const { processor } = this.parts;
+    const picture = await decodeImage(image, options);
+    const data = await processor.processAsync(picture, options);
+    return { dtype: 'float32', shape: [3, processor.height, processor.width], data };
+  }
+
+  async encode(pixelValues: readonly TensorData<'float32'>[], options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
+    return this.#run('encoder', { pixel_values: stack(pixelValues) }, 'features', options);
+  }
+
+  async bridge(features: TensorData<'float32'>, options: ModelCallOptions & { readonly texts?: readonly string[] } = {}): Promise<TensorData<'float32'>> {
+    const { texts } = options;
+    if (texts === undefined) return this.#run('bridge', { features }, 'soft_prompt', options);
+    const feeds = await this.#bridgeText(texts, features.shape[0]);
+    return this.#run('bridge_with_text', { features, ...feeds }, 'soft_prompt', options);
+  }
+
+  async *generate(softPrompt: TensorData<'float32'>, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent, void, undefined> {
+    const languageModel = this.#languageModel('generate');
+    const { prompt = '', stop = [], signal, topK, ...given } = options;
+    signal?.throwIfAborted();
+    const tokenizer = await this.#tokenizer('language');
+    const rows = softPrompt.shape[0] ?? 0;
+    const tokens = this.#specialTokens(languageModel);
+    const text = promptFeeds(tokenizer, perRow(prompt, rows), tokens, languageModel.plugin.promptPadding);
+    const { topK: usual, ...defaults } = this.#defaults;
+    const limit = topK ?? usual ?? 0; // 0: all
+    const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numReturnSequences: 1 };
+    const executables = {
+      prefill: await this.#executables.get(text === undefined ? 'prefill_without_text' : 'prefill'),
+      decode: await this.#executables.get('decode'),
+    };
+    const args = { softPrompt, tokens, options: decoding, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
+    const texts = Array.from({ length: rows }, () => new RowText(tokenizer, stop));
+    const ended: { readonly ids: readonly number[]; readonly score: number; readonly finish: 'stop' | 'length' }[] = [];
+    for await (const event of generateOn(this.#executables.engine, executables, args, signal)) {
+      if (event.type === 'generated') {
+        for (const sequences of event.rows) ended.push(sequences[0]!); // one text a row was asked for
+        continue;
+      }
+      const delta = texts[event.row]!.add(event.id, event.logProb);
+      if (delta !== '') yield { type: 'delta', row: event.row, delta };
+      if (texts.every((row) => row.isStopped)) break; // nobody reads what would follow
+    }
+    const isStreamed = (decoding.numBeams ?? 1) === 1;
+    for (const [row, writing] of texts.entries()) {
+      const end = ended[row] ?? { ids: writing.ids, score: writing.score, finish: 'stop' as const };
+      const { delta, text: whole, isStopped } = writing.finish(end.ids);
+      if (isStreamed && delta !== '') yield { type: 'delta', row, delta };
+      const how = writing.isStopped ? { tokenIds: writing.ids, score: writing.score } : { tokenIds: end.ids, score: end.score };
+      yield { type: 'text', row, text: whole, ...how, finish: isStopped ? 'stop' : end.finish === 'length' ? 'length' : 'end' };
+    }
+  }
+
+  async score(
+    softPrompt: TensorData<'float32'>,
+    candidates: readonly string[],
+    options: ModelCallOptions & { readonly prompt?: string | readonly string[] } = {},
+  ): Promise<readonly Float32Array[]> {
+    const languageModel = this.#languageModel('score');
+    const tokenizer = await this.#tokenizer('language');
+    const rows = softPrompt.shape[0] ?? 0;
+    const tokens = this.#specialTokens(languageModel);
+    const prompts = perRow(options.prompt ?? '', rows);
+    const size = elementCount(softPrompt.shape.slice(1));
+    const scores = Array.from({ length: rows }, () => new Float32Array(candidates.length));
+    const pairs = scores.flatMap((_, row) => candidates.map((candidate, index) => ({ row, candidate, index })));
+    for (let at = 0; at < pairs.length; at += SCORE_ROWS) {
+      options.signal?.throwIfAborted();
+      const some = pairs.slice(at, at + SCORE_ROWS);
+      const labels = labelRows(tokenizer, some.map(({ candidate }) => candidate), tokens);
+      const text = promptFeeds(tokenizer, some.map(({ row }) => prompts[row]!), tokens, languageModel.plugin.promptPadding) ?? rectangle(some.map(() => []), 0, 'right');
+      const soft = stack(some.map(({ row }) => ({ dtype: 'float32', shape: softPrompt.shape.slice(1), data: softPrompt.data.subarray(row * size, (row + 1) * size) })));
+      const feeds = { soft_prompt: soft, input_ids: text.ids, attention_mask: text.mask, labels };
+      const logProbs = await this.#run('score', feeds, 'token_log_probs', options);
+      const width = labels.shape[1] ?? 0;
+      some.forEach(({ row, index }, i) => {
+        let sum = 0;
+        let count = 0;
+        for (let j = i * width; j < (i + 1) * width; j++) {
+          if (labels.data[j] === -100n) continue;
+          sum += logProbs.data[j]!;
+          count++;
+        }
+        scores[row]![index] = count === 0 ? 0 : sum / count;
+      });
+    }
+    return scores;
+  }
+
+  async embedImages(features: TensorData<'float32'>, options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
+    this.#require('embed');
+    return this.#run('image_features', { features }, 'image_features', options);
+  }
+
+  async embedTexts(texts: readonly string[], options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
+    this.#require('embed');
+    return this.#run('text_features', await this.#bridgeText(texts), 'text_features', options);
+  }
+
+  async match(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
+    this.#require('match');
+    const { images = texts.map((_, i) => i) } = options;
+    const count = features.shape[0] ?? 0;
+    if (images.length !== texts.length || images.some((image) => !Number.isInteger(image) || image < 0 || image >= count)) {
+      throw new QuerentError('QRT_USAGE', `${texts.length} texts were to be matched with images [${images.slice(0, 8).join(', ')}${images.length > 8 ? ', …' : ''}] of ${count}.`, {
+        fix: 'Give one text an image, or `images` with the number of the image of each text.',
+      });
+    }
+    const feeds = { features, images: int64([images.length], images), ...(await this.#bridgeText(texts)) };
+    return (await this.#run('match', feeds, 'probability', options)).data;
+  }
+
+  async attend(features: TensorData<'float32'>, text: string, options: ModelCallOptions = {}): Promise<readonly AttentionMap[]> {
+    this.#require('attend');
+    const words = text.split(/\s+/).filter((word) => word !== '');
+    if (words.length === 0) return [attentionMap(await this.#run('attend', { features }, 'attention', options), 0)];
+    // The bridge reads the image once with each word by itself.
+    const [rows, ...shape] = features.shape;
+    if (rows !== 1) throw new QuerentError('QRT_USAGE', `attend looks at one image; the features are of ${rows}.`, { fix: 'Give the features of one image.' });
+    const image = { dtype: 'float32', shape, data: features.data } as const;
+    const feeds = { features: stack(words.map(() => image)), ...(await this.#bridgeText(words)) };
+    const maps = await this.#run('attend_with_text', feeds, 'attention', options);
+    return words.map((word, i) => attentionMap(maps, i, word));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#executables[Symbol.asyncDispose]();
+  }
+
+  /** Runs a graph; its one output. An abort does not wait for the run. */
+  async #run(graph: GraphName, feeds: Readonly<Record<string, TensorData>>, output: string, { signal }: ModelCallOptions): Promise<TensorData<'float32'>> {
+    signal?.throwIfAborted();
+    const executable = await this.#executables.get(graph);
+    const running = executable.run(feeds, { outputs: [output], ...(signal === undefined ? {} : { signal }) });
+    const outputs = await (signal === undefined ? running : raceSignal(running, signal));
+    const result = outputs[output];
+    if (result === undefined || !(result.data instanceof Float32Array)) throw new QuerentError('QRT_ENGINE_RUN', `Graph ${graph} gave no float32 output ${output}.`);
+    return { dtype: 'float32', shape: result.shape, data: result.data };
+  }
+
+  /** `input_ids` and `attention_mask` of the bridge's own tokenizer. */
+  async #bridgeText(texts: readonly string[], rows: number = texts.length): Promise<Record<'input_ids' | 'attention_mask', TensorData<'int64'>>> {
+    if (texts.length !== rows || rows === 0) throw new QuerentError('QRT_USAGE', `${texts.length} texts were given for ${rows} rows.`, { fix: 'Give one text a row.' });
+    const config: unknown = this.parts.bridge.config;
+    const longest = (config as JsonObject)['max_position_embeddings']; // a config is a JSON object; HuggingFace's bridges call it so
+    const { ids, mask } = bridgeFeeds(await this.#tokenizer('bridge'), texts, typeof longest === 'number' ? longest : MAX_BRIDGE_TOKENS);
+    return { input_ids: ids, attention_mask: mask };
+  }
+
+  #tokenizer(of: 'language' | 'bridge'): Promise<Tokenizer> {
+    const file = of === 'language' ? this.#source.languageTokenizer : this.#source.bridgeTokenizer;
+    if (file === undefined) {
+      return Promise.reject(
+        new QuerentError('QRT_TOKENIZER', `${this.name} has no tokenizer.json for its ${of === 'language' ? 'language model' : 'bridge'}.`, {
+          fix: "Copy tokenizer.json into the folder. Python's `AutoTokenizer` saves one.",
+        }),
+      );
+    }
+    const loading = this.#tokenizers.get(file) ?? loadTokenizer(file);
+    this.#tokenizers.set(file, loading);
+    loading.catch(() => this.#tokenizers.delete(file)); // the next call tries again
+    return loading;
+  }
+
+  /** Special ids of the config; `generation_config.json` has the last word. */
+  #specialTokens({ plugin, config }: NonNullable<ModelParts['languageModel']>): SpecialTokens {
+    const tokens = plugin.specialTokens(config);
+    const id = (key: string): number | undefined => {
+      const value = this.#source.generationConfig?.[key];
+      return typeof value === 'number' ? value : undefined;
+    };
+    return {
+      bos: id('bos_token_id') ?? tokens.bos,
+      eos: this.#defaults.eosTokenIds ?? tokens.eos,
+      pad: id('pad_token_id') ?? tokens.pad,
+      decoderStart: id('decoder_start_token_id') ?? tokens.decoderStart,
+    };
+  }
+
+  #languageModel(capability: 'generate' | 'score'): NonNullable<ModelParts['languageModel']> {
+    const { languageModel } = this.parts;
+    this.#require(capability);
+    if (languageModel === undefined) throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${this.name} has no language model.`);
+    return languageModel;
+  }
+
+  #require(capability: ModelCapability): void {
+    if (this.capabilities.has(capability)) return;
+    throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${this.name} cannot ${capability}; it can ${[...this.capabilities].join(', ')}.`, {
+      fix: 'Load a model that can, for instance models/querent-mini to caption and models/querent-mini-retrieval to match.',
+      details: { capability, capabilities: [...this.capabilities] },
+    });
+  }
+}
+
+/** @throws QuerentError QRT_USAGE when there is not one a row. */
+function perRow(prompt: string | readonly string[], rows: number): readonly string[] {
+  if (typeof prompt === 'string') return Array.from({ length: rows }, () => prompt);
+  if (prompt.length !== rows) throw new QuerentError('QRT_USAGE', `${prompt.length} prompts were given for ${rows} rows.`, { fix: 'Give one prompt for all rows, or one a row.' });
+  return prompt;
+}
+
+/** Without what is undefined, so that it does not hide a default. */
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>; // some of its own entries
+}

@@ -1,0 +1,88 @@
+/**
+ * The steps from an image to a text as stages over results: each works on batches of what has not failed, and a failed item
+ * goes through as it is. They know a model by its contract only. `caption.ts` puts them together.
+ *
+ *     image ─ prepared ─ encoded ─ bridged ─ generated ─ text
+ *     decoding of the next images overlaps the encoder, which overlaps the language model: each stage gathers while it works
+ */
+import { mapBatches, mapResults } from '@querent/core';
+import type { GenerateOptions, ImageSource, LoadedModel, Result, Stage, TensorData } from '@querent/core';
+import { stack, unstack } from './tensors.ts';
+
+export interface PrepareOptions {
+  /** Images decoded at the same time. Default 4. */
+  readonly concurrency?: number;
+}
+
+export interface BatchedOptions {
+  /** Rows that are worked on together. Default 16. */
+  readonly batch?: number;
+  /** A smaller batch goes ahead when its first row has waited this long. Default 250. */
+  readonly maxWaitMs?: number;
+}
+
+/** Rows of a model's step: float32, without the batch axis. */
+type Row = TensorData<'float32'>;
+
+const BATCH = 16;
+const MAX_WAIT_MS = 250;
+
+/** What `mapBatches` is told. */
+export function batching({ batch = BATCH, maxWaitMs = MAX_WAIT_MS }: BatchedOptions): { readonly size: number; readonly maxWaitMs: number } {
+  return { size: batch, maxWaitMs };
+}
+
+/** Images → float32 [channels, height, width] each. An image that cannot be decoded fails alone. */
+export function prepared<Item>(model: LoadedModel, options: PrepareOptions = {}): Stage<Result<Item, ImageSource>, Result<Item, Row>> {
+  return mapResults((image, { signal }) => model.prepare(image, { signal }), { concurrency: options.concurrency ?? 4 });
+}
+
+/** Prepared images → the frozen encoder's features, float32 [patches, width] each. */
+export function encoded<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, Row>, Result<Item, Row>> {
+  return mapBatches<Item, Row, Row>(async (rows, { signal }) => unstack(await model.encode(rows, { signal })), batching(options));
+}
+
+/** Features → soft prompts, float32 [queries, hidden] each. */
+export function bridged<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, Row>, Result<Item, Row>> {
+  return mapBatches<Item, Row, Row>(async (rows, { signal }) => unstack(await model.bridge(stack(rows), { signal })), batching(options));
+}
+
+/** How one row is written; its prompt is one text. */
+export type RowOptions = Omit<GenerateOptions, 'signal' | 'prompt'> & { readonly prompt?: string };
+
+/** A row for {@link generated}. */
+export interface PromptedRow {
+  /** float32 [queries, hidden] */
+  readonly softPrompt: Row;
+  readonly options?: RowOptions;
+}
+
+/** A finished text. */
+export interface GeneratedText {
+  readonly text: string;
+  /** Mean log-probability of its tokens, length penalty applied. */
+  readonly score: number;
+  /** `end`: the model was done; `stop`: one of the stop texts came; `length`: it was cut. */
+  readonly finish: 'end' | 'stop' | 'length';
+}
+
+/** Soft prompts → texts. Rows of a batch that are to be written alike are written together; each may have its own prompt. */
+export function generated<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, PromptedRow>, Result<Item, GeneratedText>> {
+  return mapBatches<Item, PromptedRow, GeneratedText>(async (rows, { signal }) => {
+    const alike = new Map<string, number[]>();
+    rows.forEach((row, i) => {
+      const { prompt: _, ...how } = row.options ?? {};
+      const key = JSON.stringify(how);
+      alike.set(key, [...(alike.get(key) ?? []), i]);
+    });
+    const texts: GeneratedText[] = [];
+    for (const indices of alike.values()) {
+      const group = indices.map((i) => rows[i]!);
+      const how: GenerateOptions = { ...group[0]!.options, prompt: group.map((row) => row.options?.prompt ?? ''), signal };
+      for await (const event of model.generate(stack(group.map((row) => row.softPrompt)), how)) {
+        if (event.type === 'text') texts[indices[event.row]!] = { text: event.text, score: event.score, finish: event.finish };
+      }
+    }
+    return texts;
+  }, batching(options));
+}
