@@ -11,6 +11,11 @@ export { VisionLanguageModel } from './vision-language-model.ts';
 export type { MatchCallOptions } from './vision-language-model.ts';
 export { defaultModel } from './default-model.ts';
 
+// Training
+export { readRecipe, train } from './train.ts';
+export type { TrainCallOptions } from './train.ts';
+export type { Recipe, RecipeEvent } from '@querent/training';
+
 // Flows, and the steps of a model as stages
 export { from } from '@querent/core';
 export type { Flow, GenerateEvent, GenerateOptions, ImageSource, LoadedModel, Result, Stage, TaskDelta } from '@querent/core';

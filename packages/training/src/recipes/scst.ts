@@ -36,6 +36,9 @@ export interface SelfCriticalHooks {
   reward(references: readonly (readonly string[])[]): (image: number, caption: string) => number;
 }
 
+/** Stands at the end of every reference and of every caption that was finished: one that breaks off loses by it. */
+const END_WORD = '</s>';
+
 export interface SelfCriticalParts extends Stage2Parts {
   readonly engine: Engine;
   readonly hooks: SelfCriticalHooks;
@@ -72,7 +75,7 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
   const bridge = await engine.compile(forward.graph, new Map(), { asInputs: graph.trained });
   const bare = new Map([...parts.frozen].map(([name, data]) => [name.slice(LANGUAGE_MODEL_SCOPE.length + 1), data] as const));
   const sampler = await parts.hooks.openSampler(engine, languageModel, languageConfig, bare);
-  const judge = parts.hooks.reward(pairs.images.map((image) => image.captions.map(normaliseCaption)));
+  const judge = parts.hooks.reward(pairs.images.map((image) => image.captions.map((caption) => `${normaliseCaption(caption)} ${END_WORD}`)));
 
   const plan = createBatchPlan({ samples: pairs.images.length, batchSize: numbers.batch, seed: numbers.seed });
   const specials = languageModel.specialTokens(languageConfig);
@@ -94,7 +97,10 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
       const imageOf = images.flatMap((_, row) => Array.from({ length: numbers.samples }, () => row));
       const promptIds: TensorData = { dtype: 'int64', shape: [imageOf.length, open.length], data: BigInt64Array.from(imageOf.flatMap(() => open), BigInt) };
       const drawn = await sampler.sample(repeatRows(prompt!, imageOf), promptIds, { seed: mixSeed(numbers.seed, 7, place), temperature: numbers.temperature, maxNewTokens: numbers.maxNewTokens });
-      const rewards = drawn.map((ids, i) => judge(images[imageOf[i]!]!, normaliseCaption(tokenizer.decode([...ids], { skipSpecialTokens: true }))));
+      const rewards = drawn.map((ids, i) => {
+        const text = normaliseCaption(tokenizer.decode([...ids], { skipSpecialTokens: true }));
+        return judge(images[imageOf[i]!]!, ids.at(-1) === eos ? `${text} ${END_WORD}` : text);
+      });
       const labels = padRows(drawn.map((ids) => (ids.length === 0 ? [eos] : ids)), -100, 'right');
       const batch = imageOf.length;
       return {
