@@ -41,7 +41,7 @@ export function createRegistry(plugins: Iterable<unknown>): PluginRegistry {
 
 interface Parent {
   readonly container: Container;
-  readonly names: Readonly<Record<PluginKind, ReadonlySet<string>>>;
+  readonly names: ReadonlyMap<PluginKind, ReadonlySet<string>>;
 }
 
 function open(plugins: Iterable<unknown>, parent: Parent | undefined): PluginRegistry {
@@ -55,22 +55,25 @@ function open(plugins: Iterable<unknown>, parent: Parent | undefined): PluginReg
       }
     }),
   );
-  const names = Object.fromEntries(
-    PLUGIN_KINDS.map((kind) => [kind, new Set([...(parent?.names[kind] ?? []), ...checked.filter((one) => one.kind === kind).map((one) => one.name)])]),
-  ) as unknown as Record<PluginKind, Set<string>>; // one entry a kind
+  // inversify deactivates only what has been resolved: a plugin that nobody asked for is disposed as well.
+  for (const { kind, name } of checked) container.get<unknown>(TOKENS[kind], { name });
+  const names = new Map(
+    PLUGIN_KINDS.map((kind) => [kind, new Set([...(parent?.names.get(kind) ?? []), ...checked.filter((one) => one.kind === kind).map((one) => one.name)])]),
+  );
+  // Nearest first: this container's, then its parents'. A plain get would not look beyond a container that has the kind.
+  const find = <K extends PluginKind>(kind: K, name: string): PluginKinds[K] | undefined =>
+    closed === undefined && names.get(kind)?.has(name) === true ? container.getAll(TOKENS[kind], { name, chained: true })[0] : undefined;
   const children: PluginRegistry[] = [];
   let closed: Promise<void> | undefined;
 
   const registry: PluginRegistry = {
     get(kind, name) {
-      const found = closed === undefined && Object.hasOwn(TOKENS, kind) ? container.get(TOKENS[kind], { name, optional: true }) : undefined;
-      if (found === undefined) throw unknownPlugin(kind, name, closed === undefined ? [...(names[kind] ?? [])] : [], closed !== undefined);
+      const found = find(kind, name);
+      if (found === undefined) throw unknownPlugin(kind, name, closed === undefined ? [...(names.get(kind) ?? [])] : [], closed !== undefined);
       return found;
     },
-    has: (kind, name) => closed === undefined && names[kind]?.has(name) === true,
-    list(kind) {
-      return closed === undefined ? [...(names[kind] ?? [])].sort().map((name) => container.get(TOKENS[kind], { name })) : [];
-    },
+    has: (kind, name) => find(kind, name) !== undefined,
+    list: (kind) => [...(names.get(kind) ?? [])].sort().flatMap((name) => find(kind, name) ?? []),
     child(more) {
       const made = open(more, { container, names });
       children.push(made);

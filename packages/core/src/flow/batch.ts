@@ -31,7 +31,7 @@ function pullBatches<T>(upstream: Pull<T>, size: number, maxWaitMs: number | und
   let wake: (() => void) | undefined;
 
   const gather = async (): Promise<void> => {
-    if (gathering) return;
+    if (gathering || ended || current.length >= size) return;
     gathering = true;
     try {
       while (!ended && current.length < size) {

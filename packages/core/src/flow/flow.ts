@@ -11,7 +11,7 @@
 import { Observable } from 'rxjs';
 import type { OperatorFunction } from 'rxjs';
 import { QuerentError } from '../errors.ts';
-import { linkSignals, raceSignal } from './cancel.ts';
+import { linkSignals } from './cancel.ts';
 import { DONE, FLOW_BUFFER, pullIterable, pullObservable } from './pull.ts';
 import type { Pull } from './pull.ts';
 
@@ -137,6 +137,8 @@ function startRun<T>(open: OpenPull<T>, signals: readonly AbortSignal[]): Pull<T
   const { signal } = controller;
   let pull: Pull<T> | undefined;
   let ended = false;
+  let giveUp: ((reason: unknown) => void) | undefined; // one listener a run: one an item would cost more than the item
+  signal.addEventListener('abort', () => giveUp?.(signal.reason), { once: true });
   const end = async (reason?: unknown): Promise<void> => {
     if (ended) return;
     ended = true;
@@ -144,15 +146,20 @@ function startRun<T>(open: OpenPull<T>, signals: readonly AbortSignal[]): Pull<T
     if (reason !== undefined) controller.abort(reason);
     await pull?.return();
   };
+  const step = (): Promise<IteratorResult<T, undefined>> =>
+    new Promise((resolve, reject) => {
+      giveUp = reject;
+      pull ??= open(signal);
+      pull.next().then(resolve, reject);
+    });
   return {
     async next() {
       if (ended) return DONE;
       try {
         signal.throwIfAborted();
-        pull ??= open(signal);
-        const step = await raceSignal(pull.next(), signal);
-        if (step.done === true) await end();
-        return step;
+        const taken = await step();
+        if (taken.done === true) await end();
+        return taken;
       } catch (error) {
         if (ended) return DONE; // left while this item was on its way
         await end(error).catch(() => undefined); // the first error is the one to tell

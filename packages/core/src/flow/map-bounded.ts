@@ -80,7 +80,7 @@ export function pullMapped<In, Out>(
     wake?.();
   };
   const fill = async (): Promise<void> => {
-    if (taking) return;
+    if (taking || ended || inFlight.length >= concurrency) return; // nothing to do, and nobody is woken for it
     taking = true;
     try {
       while (!ended && inFlight.length < concurrency) {
