@@ -5,6 +5,7 @@
 import { from, linkSignals, mapBounded, QuerentError, raceSignal, validate } from '@querent/core';
 import type { Flow, FlowSource, LoadedModel, TaskDelta, TaskPlugin } from '@querent/core';
 import type { CaptionInput, CaptionOutput, EmbedInput, EmbedOutput, MatchInput, MatchOutput } from '@querent/tasks';
+import type { Observable } from 'rxjs';
 import { createQuerent } from './create-querent.ts';
 import type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
 import { defaultModel } from './default-model.ts';
@@ -34,9 +35,10 @@ export interface TaskPipeline<Input, Output extends object> extends AsyncDisposa
    * Many: an array, a generator or another iterable, an Observable. Nothing is read before the flow is. An item that fails is
    * `{ item, error }` and the others go on.
    */
-  (inputs: readonly Input[] | Iterable<Input> | AsyncGenerator<Input> | Flow<Input>, options?: RunTaskOptions): Flow<ItemOutput<Input, Output>>;
-  /** One. Throws what went wrong. Streams of bytes are one image. */
+  (inputs: readonly Input[] | AsyncGenerator<Input> | Observable<Input>, options?: RunTaskOptions): Flow<ItemOutput<Input, Output>>;
+  /** One. Throws what went wrong. A Node or web stream of bytes is one image; bytes in pieces are given as `{ image: pieces }`. */
   (input: Input, options?: RunTaskOptions): Promise<Output>;
+  (inputs: Iterable<Input>, options?: RunTaskOptions): Flow<ItemOutput<Input, Output>>;
   /** One, read along: pieces of text as they come, then the output. */
   stream(input: Input, options?: RunTaskOptions): AsyncGenerator<TaskDelta | (Output & { readonly delta?: undefined }), void, undefined>;
   readonly model: LoadedModel;
