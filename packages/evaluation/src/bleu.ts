@@ -71,7 +71,7 @@ function countMatches(hypothesis: readonly string[], references: readonly (reado
  */
 export function bleu(hypotheses: readonly (readonly string[])[], references: readonly (readonly (readonly string[])[])[]): BleuScores {
   assertPairs('bleu', hypotheses, references);
-  const total: Counts = { hypothesisLength: 0, referenceLength: 0, guessed: Array(NGRAM_ORDER).fill(0), correct: Array(NGRAM_ORDER).fill(0) };
+  const total: Counts = { hypothesisLength: 0, referenceLength: 0, guessed: [0, 0, 0, 0], correct: [0, 0, 0, 0] };
   const perImage = hypotheses.map((hypothesis, image) => {
     const counts = countMatches(hypothesis, references[image] ?? []);
     total.hypothesisLength += counts.hypothesisLength;

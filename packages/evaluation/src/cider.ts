@@ -46,27 +46,26 @@ export function createCiderScorer(references: readonly (readonly (readonly strin
   // In how many images' references an n-gram occurs.
   const documentFrequency = new Map<string, number>();
   for (const captions of counted) {
-    const seen = new Set(captions.flatMap((orders) => orders.flatMap((counts) => [...counts.keys()])));
+    const seen = new Set<string>();
+    for (const orders of captions) for (const counts of orders) for (const ngram of counts.keys()) seen.add(ngram);
     for (const ngram of seen) documentFrequency.set(ngram, (documentFrequency.get(ngram) ?? 0) + 1);
   }
   const logImages = Math.log(references.length);
 
-  function vectorOf(orders: readonly ReadonlyMap<string, number>[]): Vector {
-    const norms: number[] = [];
-    const weights = orders.map((counts) => {
-      const vector = new Map<string, number>();
+  /** Turns the counts of a caption into weights, in place: there are many. */
+  function vectorOf(orders: readonly Map<string, number>[]): Vector {
+    let length = 0;
+    for (const count of orders[1]?.values() ?? []) length += count;
+    const norms = orders.map((counts) => {
       let squares = 0;
       for (const [ngram, count] of counts) {
         const weight = count * (logImages - Math.log(documentFrequency.get(ngram) ?? 1));
-        vector.set(ngram, weight);
+        counts.set(ngram, weight);
         squares += weight * weight;
       }
-      norms.push(Math.sqrt(squares));
-      return vector;
+      return Math.sqrt(squares);
     });
-    let length = 0;
-    for (const count of orders[1]?.values() ?? []) length += count;
-    return { weights, norms, length };
+    return { weights: orders, norms, length };
   }
 
   const vectors = counted.map((captions) => captions.map(vectorOf));

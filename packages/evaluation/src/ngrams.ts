@@ -8,10 +8,12 @@ const JOINT = '\n';
 
 /** n-gram → how often, for n = 1 … 4 (index `n - 1`). */
 export function countNgrams(tokens: readonly string[]): Map<string, number>[] {
+  const shorter = [...tokens]; // the n-gram that begins at each token, one token shorter than those being counted
   return Array.from({ length: NGRAM_ORDER }, (_, order) => {
     const counts = new Map<string, number>();
     for (let start = 0; start + order < tokens.length; start += 1) {
-      const ngram = order === 0 ? (tokens[start] ?? '') : tokens.slice(start, start + order + 1).join(JOINT);
+      const ngram = order === 0 ? (shorter[start] ?? '') : `${shorter[start] ?? ''}${JOINT}${tokens[start + order] ?? ''}`;
+      shorter[start] = ngram;
       counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
     }
     return counts;

@@ -43,25 +43,32 @@ function shape(source: string, split?: (text: string) => readonly string[]): Sha
   return split === undefined ? { pattern } : { pattern, split };
 }
 
-const L = '\\p{L}';
+/** Letters, with the marks and accents that go with them. */
+const LETTERS = '\\p{L}\\u02c2-\\u02df\\u0300-\\u036f\\u0591-\\u05bd\\u064b-\\u065e\\u0900-\\u0903\\u093c-\\u094d\\u0e31\\u0e34-\\u0e3a';
+const L = `[${LETTERS}]`;
 const D = '\\p{Nd}';
+const LD = `[${LETTERS}\\p{Nd}]`;
 const AMP = '(?:&amp;|&)';
+/** Where other signs are tokens; elsewhere (emoji) they are dropped. */
+const SYMBOL_BLOCKS = '[\\u00a1-\\u03f6\\u055a-\\u060c\\u2013-\\u2044\\u2070-\\u209f\\u2100-\\u214f\\u2155-\\u215e\\u2190-\\u2bff\\u3001\\u3002\\u3012\\u30fb\\uff01-\\uffe1\\uffe5\\uffe6]';
 /** The apostrophe in its spellings. */
 const A = "(?:['\u2019\u0092]|&apos;)";
-const LEANING = '(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])';
+const LEANING = anyCase('s m d ll re ve');
 const CONTRACTION = `(?:'${LEANING}(?![A-Za-z])|(?:\u2019|\u0092|&apos;)${LEANING})`;
-const WORD = `(?:${L}|${D})*${L}(?:${L}|${D})*`;
-const TAG = '<\\/?[A-Za-z][A-Za-z0-9:._-]*(?: +[^<>\\n\'=]*(?:="[^"<>\\n]*")?)*\\/?>';
-const SENTENCE_START = `(?:${anyOf(SENTENCE_STARTERS)}\\s|${TAG})`;
+const WORD = `${D}*${L}${LD}*`;
+const TAG = '<\\/?[A-Za-z][A-Za-z0-9:._-]*(?: [^<>\\n\'="]*(?:="[^"<>\\n]*"[^<>\\n\'="]*)*)?\\/?>';
+const SENTENCE_START = `(?:${anyOf(SENTENCE_STARTERS)}|${TAG})\\s`;
 const straight = (text: string): readonly string[] => [text.replace(/[\u2019\u0092]|&apos;/g, "'")];
 const atEnd = (length: number) => (text: string): readonly string[] => [text.slice(0, -length), text.slice(-length)];
 const atStart = (length: number) => (text: string): readonly string[] => [text.slice(0, length), text.slice(length)];
 const as = (token: string) => (): readonly string[] => [token];
 
+/** The blanks within a number or a tag become no-break spaces: it is one token. */
+const joined = (text: string): readonly string[] => [text.replaceAll(' ', '\u00a0')];
 const BRACKETS: Readonly<Record<string, string>> = { '(': '-lrb-', ')': '-rrb-', '[': '-lsb-', ']': '-rsb-', '{': '-lcb-', '}': '-rcb-' };
+const named = (text: string): string => text.replace(/[()]/g, (mark) => BRACKETS[mark] ?? mark);
 /** A bracket by name; in a face only round ones are named. */
-const brackets = (text: string): readonly string[] =>
-  text.length === 1 ? [BRACKETS[text] ?? text] : [text.replace(/[()]/g, (mark) => BRACKETS[mark] ?? mark)];
+const brackets = (text: string): readonly string[] => [text.length === 1 ? (BRACKETS[text] ?? text) : named(text)];
 /** Typographic quotes in the Treebank's spelling. */
 const quotes = (text: string): readonly string[] => [
   text.replace(/[“«]/g, '``').replace(/[”»]/g, "''").replace(/[‘‹]/g, '`').replace(/[’›]/g, "'"),
@@ -69,58 +76,61 @@ const quotes = (text: string): readonly string[] => [
 
 export const SHAPES: readonly Shape[] = [
   // Words, with the auxiliary or the genitive that leans on them cut off.
-  shape(`[cC][aA][nN][nN][oO][tT](?!${L}|${D})`, atStart(3)),
-  shape(`(?:[gG][oO][nN][nN][aA]|[gG][oO][tT][tT][aA]|[wW][aA][nN][nN][aA]|[gG][iI][mM][mM][eE]|[lL][eE][mM][mM][eE])(?!${L}|${D})`, atEnd(2)),
+  shape(`${anyCase('cannot')}(?!${LD})`, atStart(3)),
+  shape(`${anyCase('gonna gotta wanna gimme lemme')}(?!${LD})`, atEnd(2)),
   shape(`[A-Za-z]*[A-MO-Za-mo-z](?<then>[nN]${A}[tT])`),
   shape(`[nN]${A}[tT](?!${L})`, straight),
   shape(CONTRACTION, straight),
-  shape(`${WORD}(?<then>${CONTRACTION})`),
+  shape(`${WORD}(?<then>${A}${LEANING})`),
   shape(WORD),
   // Apostrophes that belong to the word.
-  shape(`[A-HJ-MO-XZdlo](?:${A}|\u0060)${L}(?:${L}|${D})+`),
+  shape(`[A-HJ-MO-XZdlo](?:${A}|\u0060)${L}${LD}+`),
   shape(`[Nn](?:${A}|\u0060)${L}{2,}`),
   shape(`[A-Za-z][a-z]*[aeiouy]${A}[aeiou][a-z]*`),
   shape(`[dDjJlL]${A}|[yY]${A}(?=${L})`),
-  shape(`[oO][lL]${A}|[lL][iI]${A}[lL]|[eE]${A}[eE][rR]|${A}[eE][mM]|${A}[tT][iI][lL][lL]?|${A}[cC]ause`),
-  shape("'[tT](?<then>[iI][sS]|[wW][aA][sS])"),
+  shape(anyCase("ol' li'l e'er o'clock ev'ry s'mores c'mon nat'l nor'easter cap'n 'em 'till? 'cause dunkin' somethin'").replaceAll("'", A)),
+  shape(`'[tT](?<then>${anyCase('is was')})`),
   shape(`${A}(?:[2-9]0s|${D}{2}(?=\\s))`),
-  shape(`'[nN](?:'|(?=\\s))|[\u2019\u0092][nN]${A}?|[dD]unkin${A}|[sS]omethin${A}`),
-  shape(`[oO]${A}[cC]lock`),
+  shape(`'[nN](?:'|(?=\\s))|[\u2019\u0092][nN]${A}?`),
   // Compounds.
-  shape(`(?:${L}|${D})+(?:(?:[.,]?-|_)(?:${L}|${D})+)+`),
+  shape(`${LD}+(?:(?:[.,]?-|[_\u2010\u2011])${LD}+)+`),
   shape('[A-Za-z0-9]+(?:(?:[-_]|\\\\?/)[A-Za-z0-9]+)+'),
-  shape(`(?:${L}|${D})+(?:-(?:${L}|${D})+)*\\.(?=[,;:])`),
-  shape(`${L}(?:${L}|${D})*(?:\\.${L}(?:${L}|${D})*)+`),
+  shape(`${LD}+(?:-${LD}+)*\\.(?=[,;:])`),
+  shape(`${L}${LD}*(?:\\.${L}${LD}*)+`),
   shape('[A-Z]+\\+[A-Z]+'),
-  shape(`${L}(?:${L}|${D})*[!?]${L}(?:${L}|${D})*`),
-  shape(`[A-Z]+${AMP}[A-Z]+`, (t) => [t.replace('&amp;', '&')]),
+  shape(`${L}${LD}*[!?]${L}${LD}*`),
+  shape(`[A-Z]+${AMP}[A-Z]+`, (text) => [text.replace('&amp;', '&')]),
   // Abbreviations.
   shape(`[A-Za-z](?!\\.\\s+${SENTENCE_START})\\.`),
   shape('(?:[A-Za-z]\\.){2,}'),
+  shape(`${anyCase('ed ph')}\\.[dD]\\.`),
   shape(`(?:${anyCase(ABBREVIATIONS)}|${anyOf(CAPITAL_ABBREVIATIONS)}|${anyOf(LOWER_ABBREVIATIONS)})\\.`),
   shape(`${anyCase(BEFORE_NUMBER)}\\.(?= ?${D})`),
   // Numbers.
   shape(`[-+]?${D}*(?:[.,:]${D}+)*`),
-  shape(`${D}+ ${D}+/${D}+`, (t) => [t.replace(' ', '\u00a0')]),
-  shape(TAG),
+  shape(`${D}+ ${D}+/${D}+`, joined),
+  shape(`(?:\\(${D}{2,3}\\) ?|${D}{2,4}[- ])${D}{3,4}[- ]?${D}{3,5}(?!${D})`, (text) => joined(text).map(named)),
+  shape(TAG, joined),
   // Names on the net.
-  shape('(?:https?|ftp)://[^\\s"<>|(){}]+[^\\s"<>|(){}.!?,-]'),
-  shape('[A-Za-z](?:[A-Za-z0-9-]*\\.)+(?:com|net|org|edu)(?:/[^\\s"<>|(){}]*[^\\s"<>|.!?,;:(){}-])?'),
-  shape('<?[A-Za-z0-9][^\\s"<>|(){}@]*@(?:[^\\s"<|(){}.]+\\.)*[^\\s"<|(){}.]+'),
+  shape('(?:https?|HTTPS?)://[^\\s"<>|(){}]+[^\\s"<>|(){}.!?,-]'),
+  shape('[A-Za-z][A-Za-z0-9]*(?:\\.[A-Za-z0-9]+)*\\.(?:com|net|org|edu)(?:/[^\\s"<>|(){}]+[^\\s"<>|(){}.!?,-])?'),
+  shape('<?[A-Za-z0-9][^\\s"<>|(){}@]{0,100}@(?:[^\\s"<|(){}.]+\\.)*[^\\s"<|(){}.]+'),
   shape(`#${L}+`),
   shape('@[A-Za-z_][A-Za-z0-9_]*'),
   shape('[cCfF]#|[cC]\\+\\+'),
   // Faces.
-  shape(`[<>]?[:;=][-o*']?[()[\\]{\\\\|@OdDpP](?!${L}|${D})`, brackets),
+  shape(`[<>]?[:;=][-o*']?[()[\\]{\\\\|@OdDpP](?!${LD})`, brackets),
   shape("[-^x=~<>']_[-^x=~<>']"),
   // Marks.
   shape('\\.\\.\\.+|…', as('...')),
-  shape('--+|[–—―]', as('--')),
+  shape('-{2,4}|[–—―]|&[mn]dash;', as('--')),
+  shape('-{5,}'),
   shape('[?!]+'),
   shape('\\\\?\\*+|__+|##+|@@+|<<|>>'),
   shape('[.,:;%#@_+=*~^|/<>&$\\\\-]'),
   shape('[A-Z]{1,3}\\$'),
   shape('&amp;', as('&')),
+  shape('&#[0-9]+;'),
   shape('&lt;', as('<')),
   shape('&gt;', as('>')),
   shape("''|[\"']|&quot;|&apos;", as("''")),
@@ -132,5 +142,8 @@ export const SHAPES: readonly Shape[] = [
   shape('½', as('1/2')),
   shape('¼', as('1/4')),
   shape('¾', as('3/4')),
-  shape('[©®™°²³×÷±•·¿¡❤☺★]'),
+  shape('¤', as('$')),
+  shape('⅓', as('1/3')),
+  shape('⅔', as('2/3')),
+  shape(`(?=${SYMBOL_BLOCKS})[\\p{S}\\p{P}\\p{No}]`),
 ];

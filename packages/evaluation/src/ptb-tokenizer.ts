@@ -12,8 +12,8 @@ import { SHAPES, type Shape } from './ptb-rules.ts';
  */
 const PUNCTUATION: ReadonlySet<string> = new Set(["''", "'", '``', '`', '.', '?', '!', ',', ':', '-', '--', '...', ';']);
 
-/** A plain lower-case word between blanks: most of a caption, and none of the shapes below can begin there and end later. */
-const PLAIN_WORD = /[a-z]+(?![^ \n])/y;
+/** A plain word before a blank: most of a caption, and no shape begins there and ends later. */
+const PLAIN_WORD = /[A-Za-z]+(?![^ \n])/y;
 const BLANK = /(?:[^\S\n]|&nbsp;)+/y;
 /** Plain words that are two tokens in the Treebank. */
 const TWO_WORDS: ReadonlyMap<string, readonly [string, string]> = new Map([
@@ -55,7 +55,7 @@ export function ptbTokenizeAll(captions: readonly string[]): string[][] {
     PLAIN_WORD.lastIndex = position;
     BLANK.lastIndex = position;
     if (PLAIN_WORD.test(text)) {
-      const word = text.slice(position, PLAIN_WORD.lastIndex);
+      const word = text.slice(position, PLAIN_WORD.lastIndex).toLowerCase();
       tokens.push(...(TWO_WORDS.get(word) ?? [word]));
       position = PLAIN_WORD.lastIndex;
     } else if (text[position] === '\n') {
