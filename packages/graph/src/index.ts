@@ -27,6 +27,8 @@ export type { AttentionOptions, AttentionOutput, Conv2dOptions, CrossEntropy, Cr
 
 // Gradients
 export { GRADIENT_RULES, grad } from './autodiff/grad.ts';
+export { checkpoint, runCheckpointed } from './autodiff/checkpointing.ts';
+export type { CheckpointExecutables, CheckpointOptions, CheckpointSegment } from './autodiff/checkpointing.ts';
 
 // ONNX files, and graphs as text
 export { writeOnnx } from './onnx/write.ts';
