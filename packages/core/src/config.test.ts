@@ -71,6 +71,11 @@ describe('validate', () => {
     );
   });
 
+  it('tells of a value that is nested without end, or very long, in a few words', () => {
+    const deep = JSON.parse('['.repeat(50_000) + ']'.repeat(50_000)) as unknown;
+    expect(findMistakes(schema, { learning_rate: deep, schedule: 'x'.repeat(1000) }).map((one) => one.message.length < 150)).toEqual([true, true]);
+  });
+
   it('compiles a schema once, and refuses one that is none', () => {
     expect(compileSchema(schema)).toBe(compileSchema(schema));
     expect(() => compileSchema({ type: 'objekt' })).toThrow(expect.objectContaining({ code: 'QRT_PLUGIN_INVALID' }));

@@ -97,7 +97,7 @@ export function validate<T>(schema: JsonSchema, value: unknown, options: Validat
 }
 
 function mistake(error: ErrorObject, at: string): ConfigMistake {
-  const pointer = at + error.instancePath;
+  const pointer = cut(at + error.instancePath, 500);
   const value: unknown = error.data;
   const params = error.params as Readonly<Record<string, unknown>>; // ajv's params: one shape a keyword
   const say = (message: string, suggestion?: string): ConfigMistake => ({
@@ -116,7 +116,7 @@ function mistake(error: ErrorObject, at: string): ConfigMistake {
       const rest = near !== undefined || known.length === 0 || known.length > 12 ? '' : `; known are ${known.join(', ')}`;
       return {
         pointer: `${pointer}/${escapePointer(key)}`,
-        message: `unknown key ${JSON.stringify(key)}${near === undefined ? rest : `. Did you mean ${JSON.stringify(near)}?`}`,
+        message: `unknown key ${JSON.stringify(cut(key, 60))}${near === undefined ? rest : `. Did you mean ${JSON.stringify(near)}?`}`,
         value: there,
         ...(near === undefined ? {} : { suggestion: near }),
       };
@@ -165,10 +165,18 @@ function describeChoices(error: ErrorObject): string {
   return [...new Set(names)].join(' or ');
 }
 
-/** A value in at most 60 characters. */
+/** A value in a few words. Lists and objects are not written out: they may be large, or nested without end. */
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === 'object' && value !== null) {
+    const keys = Object.keys(value);
+    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map((key) => cut(key, 30)).join(', ')}${keys.length > 4 ? ', …' : ''}`;
+  }
+  return typeof value === 'string' ? JSON.stringify(cut(value, 60)) : String(value);
+}
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
 function escapePointer(key: string): string {

@@ -43,7 +43,7 @@ export function mapBounded<In, Out>(
   map: Mapper<In, Out>,
   options: MapBoundedOptions & { readonly onError?: 'item' | 'throw' } = {},
 ): Stage<In, Out | Result<In, Out>> {
-  if (options.onError !== 'item') return stage((upstream, signal) => pullMapped(upstream, map, options, signal));
+  if (options.onError !== 'item') return mapStage(map, options);
   const guarded: Mapper<In, Result<In, Out>> = async (item, context) => {
     try {
       return success(item, await map(item, context));
@@ -52,19 +52,18 @@ export function mapBounded<In, Out>(
       return failure(item, error);
     }
   };
-  return stage((upstream, signal) => pullMapped(upstream, guarded, options, signal));
+  return mapStage(guarded, options);
 }
 
 type Outcome<Out> = { readonly value: Out } | { readonly thrown: unknown };
 
-/** {@link mapBounded}'s pulling side; a failing `map` rejects `next`. */
-export function pullMapped<In, Out>(
-  upstream: Pull<In>,
-  map: Mapper<In, Out>,
-  { concurrency = 1, ordered = true }: MapBoundedOptions,
-  signal: AbortSignal,
-): Pull<Out> {
+/** The stage under all bounded maps: a failing `map` ends the flow. @throws RangeError for a concurrency below 1. */
+export function mapStage<In, Out>(map: Mapper<In, Out>, { concurrency = 1, ordered = true }: MapBoundedOptions): Stage<In, Out> {
   if (!(concurrency >= 1)) throw new RangeError(`concurrency is ${concurrency}: expected at least 1`);
+  return stage((upstream, signal) => pullMapped(upstream, map, concurrency, ordered, signal));
+}
+
+function pullMapped<In, Out>(upstream: Pull<In>, map: Mapper<In, Out>, concurrency: number, ordered: boolean, signal: AbortSignal): Pull<Out> {
   const inFlight: { outcome?: Outcome<Out> }[] = []; // in the order taken
   let taking = false;
   let ended = false; // nothing more is taken

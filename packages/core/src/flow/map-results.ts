@@ -3,9 +3,8 @@
  *
  *     {a, 1} {b, error} {c, 3}   →   {a, f(1)} {b, error} {c, f(3)}
  */
-import { stage } from './flow.ts';
 import type { Stage } from './flow.ts';
-import { pullMapped } from './map-bounded.ts';
+import { mapStage } from './map-bounded.ts';
 import type { MapBoundedOptions, MapContext } from './map-bounded.ts';
 import { failure, isFailure, success } from './result.ts';
 import type { Result } from './result.ts';
@@ -24,10 +23,10 @@ export function mapResults<Item, In, Out>(
       return failure(result.item, error);
     }
   };
-  return stage((upstream, signal) => pullMapped(upstream, guarded, options, signal));
+  return mapStage(guarded, options);
 }
 
 /** Items as results of themselves: the way into stages over results. */
 export function asResults<Item>(): Stage<Item, Result<Item, Item>> {
-  return stage((upstream, signal) => pullMapped(upstream, (item: Item) => success(item, item), {}, signal));
+  return mapStage((item: Item) => success(item, item), {});
 }
