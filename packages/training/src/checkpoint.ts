@@ -36,9 +36,14 @@ export interface Checkpoint {
 const FOLDER = /^checkpoint-(\d+)$/;
 const PARTS = ['weights', 'first', 'second', 'average'] as const;
 
-/** Writes `checkpoint-<step>` into `folder` and removes older ones. @throws QuerentError QRT_FILE */
+/**
+ * Writes `checkpoint-<step>` into `folder` and removes older ones. One of the same step and recipe that is there already is
+ * the same, and stays: putting it aside would leave a moment without any.
+ * @throws QuerentError QRT_FILE
+ */
 export async function saveCheckpoint(folder: string, checkpoint: Checkpoint): Promise<string> {
   const target = join(folder, `checkpoint-${checkpoint.state.step}`);
+  if (await isSaved(target, checkpoint.state.recipe)) return target;
   const temporary = `${target}.partial`;
   try {
     await rm(temporary, { recursive: true, force: true });
@@ -70,7 +75,7 @@ export async function loadCheckpoint(folder: string, recipe: string): Promise<Ch
   const newest = (await listCheckpoints(folder)).at(-1);
   if (newest === undefined) return undefined;
   const path = join(folder, newest.name);
-  const state = parseState(await readFile(join(path, 'state.json'), 'utf8'), path);
+  const state = await readState(path);
   if (state.recipe !== recipe) {
     throw new QuerentError('QRT_CONFIG_INVALID', `${path} was made by another recipe than the one given.`, {
       fix: 'Give the recipe that the run was started with, or another --out.',
@@ -92,9 +97,9 @@ async function listCheckpoints(folder: string): Promise<{ name: string; step: nu
     .sort((a, b) => a.step - b.step);
 }
 
-function parseState(text: string, path: string): CheckpointState {
+async function readState(path: string): Promise<CheckpointState> {
   try {
-    const state: unknown = JSON.parse(text);
+    const state: unknown = JSON.parse(await readFile(join(path, 'state.json'), 'utf8'));
     if (isState(state)) return state;
   } catch {
     // Reported below, like any other damage.
@@ -102,8 +107,12 @@ function parseState(text: string, path: string): CheckpointState {
   throw new QuerentError('QRT_CHECKPOINT_FORMAT', `${path}/state.json is damaged.`, { fix: `Remove ${path} to go on from an older checkpoint or from the start.` });
 }
 
+async function isSaved(path: string, recipe: string): Promise<boolean> {
+  return readState(path).then((state) => state.recipe === recipe, () => false);
+}
+
 function isState(value: unknown): value is CheckpointState {
   if (typeof value !== 'object' || value === null) return false;
   const { step, recipe, history } = value as Record<string, unknown>; // checked on the next line
-  return Number.isInteger(step) && typeof recipe === 'string' && Array.isArray(history);
+  return Number.isSafeInteger(step) && Number(step) >= 0 && typeof recipe === 'string' && Array.isArray(history);
 }

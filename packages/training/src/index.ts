@@ -5,6 +5,7 @@ export { recipeSchemas } from './recipes/schemas.ts';
 export type { LanguageModelRecipe } from './recipes/language-model.ts';
 export type { CaptionSampler, SelfCriticalHooks } from './recipes/scst.ts';
 export type { BridgeRecipe, SelfCriticalRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
+export type { FinetuneRecipe } from './recipes/finetune.ts';
 export type { TokenizerRecipe } from './recipes/tokenizer.ts';
 
 // The loop and its parts, for those who bring their own graph

@@ -38,7 +38,8 @@ function chart(name: string, all: readonly Point[]): string {
   if (points.length === 0) return '';
   const smooth = runningMean(points, Math.max(1, Math.round(points.length / 60)));
   const values = smooth.map(([, value]) => value);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const low = values.reduce((a, b) => Math.min(a, b));
+  const high = values.reduce((a, b) => Math.max(a, b));
   const last = points.at(-1)![0];
   const x = (step: number): number => MARGIN + ((WIDTH - MARGIN - 10) * step) / last;
   const y = (value: number): number => HEIGHT - 24 - ((HEIGHT - 40) * (Math.min(Math.max(value, low), high) - low)) / (high - low || 1);

@@ -6,22 +6,24 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { BridgePlugin, EncoderPlugin, Engine, LanguageModelPlugin } from '@querent/core';
+import type { BridgePlugin, EncoderPlugin, Engine, Executable, LanguageModelPlugin } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { loadTokenizer, writeFileAtomic } from '@querent/hub';
 import { reportHtml } from './report.ts';
 import type { PreparedRun, RunNumbers } from './recipes/common.ts';
 import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
+import type { FinetuneRecipe } from './recipes/finetune.ts';
+import { prepareFinetune } from './recipes/finetune.ts';
 import { prepareBridgeRecipe } from './recipes/bridge-recipe.ts';
 import type { BridgeRecipe } from './recipes/bridge-recipe.ts';
 import type { SelfCriticalHooks } from './recipes/scst.ts';
 import { trainTokenizer } from './recipes/tokenizer.ts';
 import type { TokenizerRecipe } from './recipes/tokenizer.ts';
-import type { TrainEvent } from './train.ts';
+import type { TrainEvent, TrainedModel } from './train.ts';
 import { train } from './train.ts';
 
-export type Recipe = TokenizerRecipe | LanguageModelRecipe | BridgeRecipe;
+export type Recipe = TokenizerRecipe | LanguageModelRecipe | BridgeRecipe | FinetuneRecipe;
 
 /** How a recipe's parts are found: by `model_type`, as everywhere. */
 export interface TrainingPlugins {
@@ -63,8 +65,18 @@ export async function* trainRecipe(recipe: Recipe, options: TrainRecipeOptions):
     for (const path of await trainTokenizer(recipe, options.dataFolder, options.out)) yield { type: 'saved', path };
     return;
   }
-  const run = recipe.kind === 'language-model' ? await languageModelRun(recipe, options) : yield* prepareBridgeRecipe(recipe, options);
-  yield* drive(recipe, run, options);
+  yield* drive(recipe, yield* prepare(recipe, options), options);
+}
+
+async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
+  switch (recipe.kind) {
+    case 'language-model':
+      return languageModelRun(recipe, options);
+    case 'finetune':
+      return prepareFinetune(recipe, options);
+    default:
+      return yield* prepareBridgeRecipe(recipe, options);
+  }
 }
 
 async function languageModelRun(recipe: LanguageModelRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
@@ -83,11 +95,23 @@ function fingerprint(recipe: Recipe): string {
 }
 
 async function* drive(recipe: RunNumbers & Recipe, run: PreparedRun, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, void> {
-  if (run.steps < 1) {
-    throw new QuerentError('QRT_CONFIG_INVALID', `The recipe's data makes no full batch of ${recipe.batch}.`, { fix: 'Lower /batch or raise /epochs.' });
+  try {
+    if (run.steps < 1) {
+      throw new QuerentError('QRT_CONFIG_INVALID', `The recipe's data makes no full batch of ${recipe.batch}.`, { fix: 'Lower /batch or raise /epochs.' });
+    }
+    await using executable = await options.engine.compile(run.graph.graph, run.frozen, { asInputs: run.graph.trained, purpose: 'training' });
+    const { weights } = yield* reported(recipe, loop(recipe, run, executable, options), options.out);
+    const folder = join(options.out, 'model');
+    await run.save(weights, folder);
+    await rm(join(options.out, 'checkpoints'), { recursive: true, force: true });
+    yield { type: 'saved', path: folder };
+  } finally {
+    await run.close?.();
   }
-  await using executable = await options.engine.compile(run.graph.graph, run.frozen, { asInputs: run.graph.trained, purpose: 'training' });
-  const events = train({
+}
+
+function loop(recipe: RunNumbers & Recipe, run: PreparedRun, executable: Executable, options: TrainRecipeOptions): AsyncGenerator<TrainEvent, TrainedModel> {
+  return train({
     graph: run.graph,
     executable,
     parameters: run.start,
@@ -103,17 +127,21 @@ async function* drive(recipe: RunNumbers & Recipe, run: PreparedRun, options: Tr
     checkpoints: { folder: join(options.out, 'checkpoints'), everySeconds: recipe.checkpointSeconds ?? 120, recipe: fingerprint(recipe) },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
-  let state = await events.next();
-  while (!state.done) {
-    const event = state.value;
-    yield event;
-    if (event.type === 'checkpoint' || event.type === 'end') {
-      if (event.type === 'end') await writeFileAtomic(join(options.out, 'report.html'), reportHtml(recipe, event.history));
-    }
-    state = await events.next();
-  }
-  const folder = join(options.out, 'model');
-  await run.save(state.value.weights, folder);
-  await rm(join(options.out, 'checkpoints'), { recursive: true, force: true });
-  yield { type: 'saved', path: folder };
 }
+
+/** Hands the events on; at the end the report is written. */
+async function* reported(recipe: Recipe, events: AsyncGenerator<TrainEvent, TrainedModel>, out: string): AsyncGenerator<TrainEvent, TrainedModel> {
+  try {
+    for (;;) {
+      const state = await events.next();
+      if (state.done === true) return state.value;
+      if (state.value.type === 'end') await writeFileAtomic(join(out, 'report.html'), reportHtml(recipe, state.value.history));
+      yield state.value;
+    }
+  } finally {
+    await events.return(NOTHING_LEFT);
+  }
+}
+
+/** What a loop that was left early is told to return; nobody reads it. */
+const NOTHING_LEFT: TrainedModel = { weights: new Map() };

@@ -1,7 +1,7 @@
 /**
  * The loop: batches → gradients → clip → AdamW → events. It knows no model: a training graph gives losses and
  * gradients by name, a batch source gives feeds as a function of the step, and everything else is numbers.
- * Events are the stream; a caller that stops listening, or aborts, stops the run after the step in hand.
+ * Events are the stream; a caller that stops listening, or aborts, stops the run after the step in hand, which is saved.
  */
 import type { Executable, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
@@ -70,7 +70,7 @@ export interface TrainedModel {
 
 /**
  * Trains until `steps` updates are done; resumes from the newest checkpoint of the folder.
- * @throws QuerentError QRT_ENGINE_RUN when the loss is not finite.
+ * @throws QuerentError QRT_ENGINE_RUN when the loss or the gradient is not finite.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, TrainedModel> {
   const { graph, parameters, steps, signal } = options;
@@ -101,48 +101,54 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let savedAt = Date.now();
   const isLazy = options.batchesDependOnWeights === true;
   let next = step < steps && !isLazy ? prefetch(options.batchAt(step, 0)) : undefined;
-  while (step < steps) {
-    if (signal?.aborted === true) {
-      await save();
-      throw signal.reason;
-    }
-    const sums = new Map<string, Float32Array>();
-    const losses: Record<string, number> = Object.fromEntries(graph.losses.map((name) => [name, 0]));
-    let samples = 0;
-    for (let micro = 0; micro < micros; micro++) {
-      const batch = await (next ?? options.batchAt(step, micro));
-      const following: [number, number] = micro + 1 < micros ? [step, micro + 1] : [step + 1, 0];
-      next = following[0] < steps && !isLazy ? prefetch(options.batchAt(...following)) : undefined;
-      const outputs = await options.executable.run({ ...batch.feeds, ...Object.fromEntries(parameters) });
-      samples += batch.samples;
-      for (const name of graph.losses) losses[name] = losses[name]! + Number(outputs[name]!.data[0]) / micros;
-      for (const name of graph.trained) {
-        const gradient = outputs[GRADIENT_PREFIX + name]!.data as Float32Array; // gradients have their parameter's dtype, float32
-        if (micros === 1) sums.set(name, gradient);
-        else if (micro === 0) sums.set(name, gradient.map((g) => g / micros));
-        else accumulate(sums.get(name)!, gradient, 1 / micros);
+  let isLeft = true; // a generator whose caller stops listening ends at a yield, without an error
+  try {
+    while (step < steps) {
+      if (signal?.aborted === true) {
+        await save();
+        throw signal.reason;
+      }
+      const sums = new Map<string, Float32Array>();
+      const losses: Record<string, number> = Object.fromEntries(graph.losses.map((name) => [name, 0]));
+      let samples = 0;
+      for (let micro = 0; micro < micros; micro++) {
+        const batch = await (next ?? options.batchAt(step, micro));
+        const following: [number, number] = micro + 1 < micros ? [step, micro + 1] : [step + 1, 0];
+        next = following[0] < steps && !isLazy ? prefetch(options.batchAt(...following)) : undefined;
+        const outputs = await options.executable.run({ ...batch.feeds, ...Object.fromEntries(parameters) });
+        samples += batch.samples;
+        for (const name of graph.losses) losses[name] = losses[name]! + Number(outputs[name]!.data[0]) / micros;
+        for (const name of graph.trained) {
+          const gradient = outputs[GRADIENT_PREFIX + name]!.data as Float32Array; // gradients have their parameter's dtype, float32
+          if (micros === 1) sums.set(name, gradient);
+          else if (micro === 0) sums.set(name, gradient.map((g) => g / micros));
+          else accumulate(sums.get(name)!, gradient, 1 / micros);
+        }
+      }
+      const loss = losses['loss']!;
+      if (!Number.isFinite(loss)) throw diverged('loss', loss, step);
+      const gradients = trained.map((p) => sums.get(p.name)!);
+      const gradientNorm = clipGlobalNorm(gradients, options.maxGradNorm ?? Infinity);
+      if (!Number.isFinite(gradientNorm)) throw diverged('gradient norm', gradientNorm, step);
+      const learningRate = learningRateAt(options.schedule, step, steps);
+      trained.forEach((p, i) => adamWStep(p, gradients[i]!, learningRate, step + 1, options.optimiser));
+      if (average !== undefined) for (const p of trained) follow(average.get(p.name)!, p.values, Math.min(options.averageDecay!, (step + 1) / (step + 10)));
+      step++;
+      history.push({ step, learningRate, gradientNorm, losses });
+      const samplesPerSecond = speed(samples);
+      yield { type: 'step', step, steps, loss, losses, learningRate, gradientNorm, samplesPerSecond, secondsLeft: ((steps - step) * samples) / samplesPerSecond };
+      if (options.checkpoints !== undefined && step < steps && Date.now() - savedAt > options.checkpoints.everySeconds * 1000) {
+        const event = await save();
+        savedAt = Date.now();
+        if (event !== undefined) yield event;
       }
     }
-    const loss = losses['loss']!;
-    if (!Number.isFinite(loss)) {
-      throw new QuerentError('QRT_ENGINE_RUN', `The loss is ${loss} at step ${step + 1}.`, {
-        fix: 'Lower the learning rate, lengthen the warm-up or clip the gradients (maxGradNorm).',
-      });
-    }
-    const gradients = trained.map((p) => sums.get(p.name)!);
-    const gradientNorm = clipGlobalNorm(gradients, options.maxGradNorm ?? Infinity);
-    const learningRate = learningRateAt(options.schedule, step, steps);
-    trained.forEach((p, i) => adamWStep(p, gradients[i]!, learningRate, step + 1, options.optimiser));
-    if (average !== undefined) for (const p of trained) follow(average.get(p.name)!, p.values, Math.min(options.averageDecay!, (step + 1) / (step + 10)));
-    step++;
-    history.push({ step, learningRate, gradientNorm, losses });
-    const samplesPerSecond = speed(samples);
-    yield { type: 'step', step, steps, loss, losses, learningRate, gradientNorm, samplesPerSecond, secondsLeft: ((steps - step) * samples) / samplesPerSecond };
-    if (options.checkpoints !== undefined && step < steps && Date.now() - savedAt > options.checkpoints.everySeconds * 1000) {
-      const event = await save();
-      savedAt = Date.now();
-      if (event !== undefined) yield event;
-    }
+    isLeft = false;
+  } catch (error) {
+    isLeft = false;
+    throw error;
+  } finally {
+    if (isLeft) await save();
   }
   const event = await save();
   if (event !== undefined) yield event;
@@ -150,6 +156,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   return {
     weights: average === undefined ? parameters : new Map(trained.map((p) => [p.name, { dtype: 'float32', shape: parameters.get(p.name)!.shape, data: average.get(p.name)! }])),
   };
+}
+
+/** Thrown before the update: the weights are still those of the step before. */
+function diverged(what: string, value: number, step: number): QuerentError {
+  return new QuerentError('QRT_ENGINE_RUN', `The ${what} is ${value} at step ${step + 1}; expected a finite number.`, {
+    fix: 'Lower the learning rate, lengthen the warm-up or clip the gradients (maxGradNorm).',
+  });
 }
 
 /** A promise whose rejection waits for its reader. */

@@ -19,7 +19,7 @@ export async function readAnnotations(file: string, splits?: readonly string[]):
   const read = images.map((row, index) => {
     const image = imageOf(row);
     if (image === undefined) {
-      throw new QuerentError('QRT_DATASET', `${file}: /images/${index} is not { filename, split, sentences: [{ raw }] }.`, { details: row });
+      throw new QuerentError('QRT_DATASET', `${file}: /images/${index} is not { filename, split, sentences: [{ raw }] } with a filename inside the image folder.`, { details: row });
     }
     return image;
   });
@@ -49,10 +49,15 @@ function imagesOf(document: unknown): readonly unknown[] | undefined {
 
 function imageOf(row: unknown): AnnotatedImage | undefined {
   if (typeof row !== 'object' || row === null || !('filename' in row) || !('sentences' in row)) return undefined;
-  if (typeof row.filename !== 'string' || !Array.isArray(row.sentences)) return undefined;
+  if (typeof row.filename !== 'string' || !isInside(row.filename) || !Array.isArray(row.sentences)) return undefined;
   const captions = row.sentences.map((sentence: unknown) =>
     typeof sentence === 'object' && sentence !== null && 'raw' in sentence && typeof sentence.raw === 'string' ? sentence.raw : undefined,
   );
   if (!captions.every((caption) => caption !== undefined)) return undefined;
   return { filename: row.filename, split: 'split' in row && typeof row.split === 'string' ? row.split : 'train', captions };
+}
+
+/** A relative path that does not lead out of its folder. */
+function isInside(filename: string): boolean {
+  return filename !== '' && !/^([/\\]|[a-z]:)/i.test(filename) && !filename.includes('\0') && !filename.split(/[/\\]/).includes('..');
 }

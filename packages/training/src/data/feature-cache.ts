@@ -70,7 +70,14 @@ async function build(options: FeatureCacheOptions, imageBytes: number): Promise<
       options.signal?.throwIfAborted();
       const count = Math.min(concurrency, options.images - done);
       const features = await Promise.all(Array.from({ length: count }, (_, i) => options.compute(done + i)));
-      for (const values of features) await handle.appendFile(new Uint8Array(float32ToFloat16(values).buffer));
+      for (const [i, values] of features.entries()) {
+        if (values.length * 2 !== imageBytes) {
+          throw new QuerentError('QRT_PLUGIN_INVALID', `The encoder gave ${values.length} numbers for image ${done + i}; ${imageBytes / 2} were expected: [${options.views}, ${options.patches}, ${options.width}].`, {
+            fix: "The encoder plugin's patches() and width() must agree with its graph.",
+          });
+        }
+        await handle.appendFile(new Uint8Array(float32ToFloat16(values).buffer));
+      }
       done += count;
       options.onProgress?.(done, options.images);
     }

@@ -1,9 +1,8 @@
-/** Image–caption pairs whose image features are cached: what stages 1 and 2 are fed from. */
+/** Image–caption pairs: what stages 1 and 2 and fine-tuning are fed from. */
 import type { TensorData } from '@querent/core';
 import type { Random } from '@querent/images';
 import type { AnnotatedImage } from './annotations.ts';
 import type { TextEncoder } from './encode-text.ts';
-import type { FeatureCache } from './feature-cache.ts';
 import type { TokenCorpus } from './encode-text.ts';
 import { tokenCorpus } from './encode-text.ts';
 import { normaliseCaption } from './text.ts';
@@ -32,11 +31,6 @@ export function captionPairs(images: readonly AnnotatedImage[], encode: TextEnco
     }
   });
   return { images, corpus: tokenCorpus(texts), imageOf: (pair) => owners[pair]!, pairsOf: (image) => pairs[image]! };
-}
-
-/** Features of the images, each in a view drawn at random: float32 [images, patches, width]. */
-export async function drawFeatures(cache: FeatureCache, images: readonly number[], random: Random): Promise<TensorData<'float32'>> {
-  return cache.read(images, images.map(() => random.int(cache.views)));
 }
 
 /** -log(-log u): argmax(scores + this) draws from softmax(scores). */

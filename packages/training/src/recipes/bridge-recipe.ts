@@ -5,12 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
-import type { BridgeConfig, BridgePlugin, EncoderConfig, JsonSchema, LanguageModelPlugin, ParameterSet, TensorData } from '@querent/core';
+import { join, resolve } from 'node:path';
+import type { EncoderConfig, JsonSchema, LanguageModelPlugin, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph } from '@querent/graph';
-import type { ModelFolder } from '@querent/hub';
-import { asFloat32, loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
+import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
 import { createImageProcessor, decodeImage } from '@querent/images';
 import { readAnnotations } from '../data/annotations.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
@@ -18,12 +17,13 @@ import { createTextEncoder } from '../data/encode-text.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
 import { openFeatureCache } from '../data/feature-cache.ts';
 import { captionPairs } from '../data/image-captions.ts';
-import { normaliseCaption } from '../data/text.ts';
+import { cachedFeatures } from '../data/feature-source.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { imageViews, viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
+import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun } from './common.ts';
-import { RUN_NUMBERS_REQUIRED, runNumbersProperties } from './common.ts';
+import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
 import { prepareSelfCritical } from './scst.ts';
 import type { Stage1Numbers } from './stage1.ts';
@@ -69,37 +69,32 @@ export interface SelfCriticalRecipe extends SelfCriticalNumbers, BridgeRecipePar
 export type BridgeRecipe = Stage1Recipe | Stage2Recipe | SelfCriticalRecipe;
 
 const partProperties = {
-  $schema: { type: 'string' },
-  encoder: { type: 'string' },
-  images: { type: 'string' },
-  annotations: {
-    type: 'object',
-    properties: { file: { type: 'string' }, splits: { type: 'array', items: { type: 'string' }, minItems: 1 } },
-    required: ['file', 'splits'],
-    additionalProperties: false,
-  },
+  $schema: sourceProperties.$schema,
+  encoder: { type: 'string', description: 'The folder of the frozen encoder, relative to the recipe.' },
+  images: sourceProperties.images,
+  annotations: sourceProperties.annotations,
   views: viewOptionsSchema,
-  maxTokens: { type: 'integer', minimum: 3 },
-  vision_layer_norm: { type: 'boolean' },
-  qformer_config: { type: 'object', properties: { model_type: { type: 'string' } }, required: ['model_type'] },
-  num_query_tokens: { type: 'integer', minimum: 1 },
-  image_text_hidden_size: { type: 'integer', minimum: 1 },
-  init: { type: 'string' },
-  labelSmoothing: { type: 'number', minimum: 0, exclusiveMaximum: 1 },
-  dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1 },
+  maxTokens: sourceProperties.maxTokens,
+  vision_layer_norm: { type: 'boolean', description: 'Train a norm over the features: for encoders that do not end with one.' },
+  qformer_config: { type: 'object', description: "The bridge's config, for a run that begins without weights.", properties: { model_type: { type: 'string' } }, required: ['model_type'] },
+  num_query_tokens: { type: 'integer', minimum: 1, description: 'Learned queries.' },
+  image_text_hidden_size: { type: 'integer', minimum: 1, description: 'Width of the space in which image and text are compared.' },
+  init: { type: 'string', description: 'A trained folder whose bridge to begin with, relative to the recipe.' },
+  labelSmoothing: sourceProperties.labelSmoothing,
+  dropout: sourceProperties.dropout,
   ...runNumbersProperties,
 } as const;
 
-const weight = { type: 'number', minimum: 0 } as const;
+const languageModel = { type: 'string', description: 'The folder of the frozen language model, relative to the recipe.' } as const;
 const partsRequired = ['kind', 'encoder', 'images', 'annotations', 'views', 'maxTokens', ...RUN_NUMBERS_REQUIRED] as const;
 
 export const stage1RecipeSchema: JsonSchema = {
   type: 'object',
   properties: {
     ...partProperties,
-    kind: { const: 'stage1' },
-    tokenizer: { type: 'string' },
-    weights: { type: 'object', properties: { itc: weight, itm: weight, itg: weight }, required: ['itc', 'itm', 'itg'], additionalProperties: false },
+    kind: { const: 'stage1', description: 'The bridge learns from pairs beside a frozen encoder.' },
+    tokenizer: { type: 'string', description: "The bridge's tokenizer, a folder or file relative to the recipe." },
+    weights: sourceProperties.weights,
   },
   required: [...partsRequired, 'tokenizer', 'weights'],
   additionalProperties: false,
@@ -109,15 +104,10 @@ export const stage2RecipeSchema: JsonSchema = {
   type: 'object',
   properties: {
     ...partProperties,
-    kind: { const: 'stage2' },
-    language_model: { type: 'string' },
-    prompt: {
-      type: 'object',
-      properties: { text: { type: 'string' }, share: { type: 'number', minimum: 0, maximum: 1 } },
-      required: ['text', 'share'],
-      additionalProperties: false,
-    },
-    prefixShare: { type: 'number', minimum: 0, maximum: 1 },
+    kind: { const: 'stage2', description: 'The bridge learns to speak to a frozen language model.' },
+    language_model: languageModel,
+    prompt: sourceProperties.prompt,
+    prefixShare: sourceProperties.prefixShare,
   },
   required: [...partsRequired, 'language_model'],
   additionalProperties: false,
@@ -127,11 +117,11 @@ export const selfCriticalRecipeSchema: JsonSchema = {
   type: 'object',
   properties: {
     ...partProperties,
-    kind: { const: 'scst' },
-    language_model: { type: 'string' },
+    kind: { const: 'scst', description: 'Self-critical training: the bridge learns from captions that the model draws.' },
+    language_model: languageModel,
     samples: { type: 'integer', minimum: 2, description: 'Captions drawn of each image.' },
-    temperature: { type: 'number', exclusiveMinimum: 0 },
-    maxNewTokens: { type: 'integer', minimum: 2 },
+    temperature: { type: 'number', exclusiveMinimum: 0, description: 'Divides the logits before a draw.' },
+    maxNewTokens: { type: 'integer', minimum: 2, description: 'Longest caption drawn.' },
   },
   required: [...partsRequired, 'language_model', 'samples', 'temperature', 'maxNewTokens'],
   additionalProperties: false,
@@ -142,25 +132,20 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const initFolder = options.init ?? (recipe.init === undefined ? undefined : at(recipe.init));
   const init = initFolder === undefined ? undefined : await openModelFolder(initFolder);
-  const { plugin, config } = bridgeOf(recipe, init, options);
+  const { plugin, config, folderConfig } = bridgeOf(init?.config ?? { ...recipe }, options.plugins);
   const images = await readAnnotations(join(options.dataFolder, recipe.annotations.file), recipe.annotations.splits);
   const cache = yield* features(recipe, images, options);
-  const initial = init === undefined ? undefined : await bridgeWeights(init);
-  const folderConfig = {
-    model_type: 'blip-2',
-    ...Object.fromEntries(plugin.topLevelKeys.map((key) => [key, (config as unknown as Record<string, unknown>)[key]])), // a config is a JSON object
-    qformer_config: Object.fromEntries(Object.entries(config).filter(([key]) => !plugin.topLevelKeys.includes(key))),
-  };
-  const fromOf = (folder: string, path: string): string => relative(folder, path).replaceAll('\\', '/');
+  const initial = init === undefined ? undefined : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
+  const source = cachedFeatures(cache);
+  const close = (): Promise<void> => cache.close();
 
   if (recipe.kind === 'stage1') {
     const tokenizerPath = at(recipe.tokenizer);
     const tokenizer = await loadTokenizer(tokenizerPath);
-    const id = (token: string): number => need(tokenizer.tokenToId(token), `${tokenizerPath} has no token ${token}`);
     return prepareStage1(recipe, {
-      plugin, config, cache,
+      plugin, config, source, close,
       pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
-      tokens: { cls: id('[CLS]'), sep: id('[SEP]'), dec: id('[DEC]'), pad: tokenizer.specials.pad ?? 0 },
+      tokens: textTokens(tokenizer, tokenizerPath),
       ...(initial === undefined ? {} : { initial }),
       save: (weights, folder) =>
         saveModelFolder(folder, {
@@ -177,7 +162,7 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const tokenizer = await loadTokenizer(at(recipe.language_model));
   const frozen = new Map([...languageFolder.parameters].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
   const parts: Stage2Parts = {
-    plugin, config, cache, languageModel, tokenizer, frozen,
+    plugin, config, source, close, languageModel, tokenizer, frozen,
     languageConfig: languageFolder.config,
     pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
     ...(initial === undefined ? {} : { initial }),
@@ -199,24 +184,6 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   return prepareSelfCritical(recipe, { ...parts, engine: options.engine, hooks });
 }
 
-function bridgeOf(recipe: BridgeRecipe, init: ModelFolder | undefined, options: TrainRecipeOptions): { plugin: BridgePlugin; config: BridgeConfig } {
-  const document: Readonly<Record<string, unknown>> | undefined = init?.config ?? (recipe.qformer_config === undefined ? undefined : { ...recipe });
-  const given = document?.['qformer_config'] as Readonly<Record<string, unknown>> | undefined; // an object by the recipe's and the folder's schema
-  if (document === undefined || given === undefined) {
-    throw new QuerentError('QRT_CONFIG_INVALID', 'The recipe has neither qformer_config nor init.', { fix: 'Give the bridge’s config, or a folder to begin with.' });
-  }
-  const plugin = options.plugins.bridge(String(given['model_type']));
-  const top = Object.fromEntries(plugin.topLevelKeys.flatMap((key) => (document[key] === undefined ? [] : [[key, document[key]]])));
-  return { plugin, config: { ...plugin.defaults, ...top, ...given } as BridgeConfig }; // the plugin's schema has accepted it
-}
-
-/** The bridge's own weights of a trained folder, in fp32. */
-async function bridgeWeights(folder: ModelFolder): Promise<ParameterSet> {
-  const own = new Map([...folder.parameters].filter(([name]) => !/^(language_model|vision_model)\./.test(name)));
-  const loaded = await loadTensors(own);
-  return new Map([...loaded].map(([name, data]) => [name, asFloat32(data)]));
-}
-
 async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[], options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
   const folder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
   const plugin = options.plugins.encoder(String(folder.config['model_type']));
@@ -226,7 +193,8 @@ async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[]
   const { height, width } = processor;
   const output = plugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, height, width]), config);
   g.output('features', output.lastHiddenState);
-  await using encoder = await options.engine.compile(g.graph, folder.parameters);
+  // In memory rather than mapped: engines may then lay the weights out for speed.
+  await using encoder = await options.engine.compile(g.graph, await loadTensors(folder.parameters));
 
   const { views } = recipe;
   const key = createHash('sha256').update(JSON.stringify([folder.config, views, images.map((image) => image.filename)])).digest('hex').slice(0, 16);
@@ -257,13 +225,4 @@ async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[]
   }
   if (cache === undefined) throw failure;
   return cache;
-}
-
-function sampleCaptions(images: readonly AnnotatedImage[]): string[] {
-  return images.slice(0, 100).flatMap((image) => image.captions.map(normaliseCaption));
-}
-
-function need<T>(value: T | undefined, problem: string): T {
-  if (value === undefined) throw new QuerentError('QRT_TOKENIZER', `${problem}.`, { fix: 'Train the tokenizer with [CLS], [SEP] and [DEC] among its special tokens.' });
-  return value;
 }

@@ -77,6 +77,42 @@ export const runNumbersProperties: Readonly<Record<string, JsonSchema>> = {
   checkpointSeconds: { type: 'number', exclusiveMinimum: 0, description: 'Time between checkpoints. Default 120.' },
 };
 
+const share = { type: 'number', minimum: 0, maximum: 1 } as const;
+const weight = { type: 'number', minimum: 0 } as const;
+
+type SourceKey = '$schema' | 'images' | 'annotations' | 'maxTokens' | 'labelSmoothing' | 'dropout' | 'weights' | 'prompt' | 'prefixShare';
+
+/** JSON Schema of keys that several kinds of recipe have: what is read, and how the objectives are set. */
+export const sourceProperties: Readonly<Record<SourceKey, JsonSchema>> = {
+  $schema: { type: 'string', description: 'The schema that an editor completes this file with.' },
+  images: { type: 'string', description: 'The folder of the pictures, relative to the data folder.' },
+  annotations: {
+    type: 'object',
+    description: 'The captions, in a Karpathy-style file relative to the data folder, and the splits of it to read.',
+    properties: { file: { type: 'string' }, splits: { type: 'array', items: { type: 'string' }, minItems: 1 } },
+    required: ['file', 'splits'],
+    additionalProperties: false,
+  },
+  maxTokens: { type: 'integer', minimum: 3, description: 'Captions are cut after so many tokens.' },
+  labelSmoothing: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Share of each target that is spread evenly.' },
+  dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Rate of dropout inside the bridge.' },
+  weights: {
+    type: 'object',
+    description: 'Weights of the three losses of stage 1; 0 leaves one out.',
+    properties: { itc: weight, itm: weight, itg: weight },
+    required: ['itc', 'itm', 'itg'],
+    additionalProperties: false,
+  },
+  prompt: {
+    type: 'object',
+    description: 'Text that stands before a share of the captions, so that it may be asked for.',
+    properties: { text: { type: 'string' }, share },
+    required: ['text', 'share'],
+    additionalProperties: false,
+  },
+  prefixShare: { ...share, description: 'Share of captions whose beginning is read and whose rest is written (prefix LM).' },
+};
+
 /** The keys of {@link RunNumbers} that a recipe must have. */
 export const RUN_NUMBERS_REQUIRED = ['seed', 'batch', 'epochs', 'schedule', 'optimiser'] as const;
 
@@ -94,4 +130,6 @@ export interface PreparedRun {
   readonly dependsOnWeights?: boolean;
   /** Writes the trained model's folder. */
   readonly save: (weights: ReadonlyMap<string, TensorData<'float32'>>, folder: string) => Promise<void>;
+  /** Frees what the run holds open; called once, however it ends. */
+  readonly close?: () => Promise<void>;
 }

@@ -15,7 +15,7 @@ import type { KeywordOptions } from '../data/text.ts';
 import { drawKeywords, normaliseCaption, readLines } from '../data/text.ts';
 import { initialise, trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
-import { RUN_NUMBERS_REQUIRED, runNumbersProperties } from './common.ts';
+import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 
 export interface TextSource {
   /** Text files, one caption a line, relative to the data folder. */
@@ -60,13 +60,14 @@ export const textSourceSchema: JsonSchema = {
 export const languageModelRecipeSchema: JsonSchema = {
   type: 'object',
   properties: {
-    $schema: { type: 'string' },
-    kind: { const: 'language-model' },
-    text_config: { type: 'object', properties: { model_type: { type: 'string' } }, required: ['model_type'] },
-    tokenizer: { type: 'string' },
+    $schema: sourceProperties.$schema,
+    kind: { const: 'language-model', description: 'Pre-trains a small language model on caption text.' },
+    text_config: { type: 'object', description: "The language model's config, in HuggingFace's spelling.", properties: { model_type: { type: 'string' } }, required: ['model_type'] },
+    tokenizer: { type: 'string', description: 'A folder or file with the tokenizer, relative to the recipe.' },
     text: textSourceSchema,
     keywords: {
       type: 'object',
+      description: 'How content words of a caption are put before it, so that the model learns to listen to a prefix.',
       properties: {
         share: { type: 'number', minimum: 0, maximum: 1 },
         keep: { type: 'array', items: { type: 'number', minimum: 0, maximum: 1 }, minItems: 2, maxItems: 2 },
@@ -76,14 +77,9 @@ export const languageModelRecipeSchema: JsonSchema = {
       required: ['share', 'keep', 'distractors', 'most'],
       additionalProperties: false,
     },
-    prompt: {
-      type: 'object',
-      properties: { text: { type: 'string' }, share: { type: 'number', minimum: 0, maximum: 1 } },
-      required: ['text', 'share'],
-      additionalProperties: false,
-    },
-    maxTokens: { type: 'integer', minimum: 2 },
-    labelSmoothing: { type: 'number', minimum: 0, exclusiveMaximum: 1 },
+    prompt: sourceProperties.prompt,
+    maxTokens: { ...sourceProperties.maxTokens, minimum: 2 },
+    labelSmoothing: sourceProperties.labelSmoothing,
     ...runNumbersProperties,
   },
   required: ['kind', 'text_config', 'tokenizer', 'text', 'keywords', 'maxTokens', ...RUN_NUMBERS_REQUIRED],

@@ -1,6 +1,7 @@
 /** The JSON Schema of each kind of recipe, by the recipe's `kind`. */
 import type { JsonSchema } from '@querent/core';
 import { selfCriticalRecipeSchema, stage1RecipeSchema, stage2RecipeSchema } from './bridge-recipe.ts';
+import { finetuneRecipeSchema } from './finetune.ts';
 import { languageModelRecipeSchema } from './language-model.ts';
 import { tokenizerRecipeSchema } from './tokenizer.ts';
 
@@ -10,4 +11,5 @@ export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
   stage1: stage1RecipeSchema,
   stage2: stage2RecipeSchema,
   scst: selfCriticalRecipeSchema,
+  finetune: finetuneRecipeSchema,
 };

@@ -8,7 +8,6 @@ import type { Engine, LanguageModelPlugin, ParameterSet, Tensor, TensorData } fr
 import { createGraph, gather, mul, reduceMean, reduceSum } from '@querent/graph';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import { padRows } from '../data/encode-text.ts';
-import { drawFeatures } from '../data/image-captions.ts';
 import { normaliseCaption } from '../data/text.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
@@ -46,12 +45,11 @@ export interface SelfCriticalParts extends Stage2Parts {
 
 /** Graph and data of a self-critical run. A batch holds `batch` images, each with `samples` captions. */
 export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: SelfCriticalParts): Promise<PreparedRun> {
-  const { cache, pairs, tokenizer, languageModel, languageConfig, engine } = parts;
-  const shape = ['images', cache.patches, cache.width] as const;
+  const { source, pairs, tokenizer, languageModel, languageConfig, engine } = parts;
 
   const g = createGraph('self-critical');
   const softPrompt = (scope: typeof g): Tensor => {
-    const { queries } = parts.plugin.build(scope, parts.config).encode(scope.input('features', 'float32', shape));
+    const { queries } = parts.plugin.build(scope, parts.config).encode(source.features(scope, 'images'));
     return languageProjection(scope, queries, languageModel.width(languageConfig)); // [images, queries, hidden]
   };
   const prompts = softPrompt(g);
@@ -67,7 +65,7 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
   const advantage = g.input('advantage', 'float32', ['batch']);
   const reward = g.input('reward', 'float32', ['batch']);
   const loss = mul(reduceMean(mul(reduceSum(tokenLogProbs, [1], false), advantage), [0], false), -1);
-  const graph = trainingGraph(g, { loss, reward: reduceMean(reward, [0], false) }, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`));
+  const graph = trainingGraph(g, { loss, mean_reward: reduceMean(reward, [0], false) }, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`));
   const start = startValues(graph, numbers.seed, parts.plugin, parts.initial);
 
   const forward = createGraph('soft-prompt');
@@ -92,8 +90,8 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
       const place = step * (numbers.accumulate ?? 1) + micro;
       const random = randomAt(mixSeed(numbers.seed, 6), place);
       const images = plan.at(place);
-      const features = await drawFeatures(cache, images, random);
-      const { soft_prompt: prompt } = await bridge.run({ features, ...Object.fromEntries(start) });
+      const pictures = await source.feed(images, random);
+      const { soft_prompt: prompt } = await bridge.run({ ...pictures, ...Object.fromEntries(start) });
       const imageOf = images.flatMap((_, row) => Array.from({ length: numbers.samples }, () => row));
       const promptIds: TensorData = { dtype: 'int64', shape: [imageOf.length, open.length], data: BigInt64Array.from(imageOf.flatMap(() => open), BigInt) };
       const drawn = await sampler.sample(repeatRows(prompt!, imageOf), promptIds, { seed: mixSeed(numbers.seed, 7, place), temperature: numbers.temperature, maxNewTokens: numbers.maxNewTokens });
@@ -106,7 +104,7 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
       return {
         samples: images.length,
         feeds: {
-          features,
+          ...pictures,
           image_of: { dtype: 'int64', shape: [batch], data: BigInt64Array.from(imageOf, BigInt) },
           prompt_ids: promptIds,
           labels: { dtype: 'int64', shape: [batch, labels.width], data: labels.ids },
@@ -116,6 +114,11 @@ export async function prepareSelfCritical(numbers: SelfCriticalNumbers, parts: S
       };
     },
     save: parts.save,
+    close: async () => {
+      await sampler[Symbol.asyncDispose]();
+      await bridge[Symbol.asyncDispose]();
+      await parts.close?.();
+    },
   };
 }
 

@@ -3,12 +3,13 @@
  * losses is `objectives/stage1.ts`; this file feeds it from cached features. Read `stage2.ts` next.
  */
 import type { BridgeConfig, BridgePlugin, ParameterSet, TensorData } from '@querent/core';
+import { QuerentError } from '@querent/core';
 import { createGraph, dimTerms } from '@querent/graph';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import { padRows } from '../data/encode-text.ts';
-import type { FeatureCache } from '../data/feature-cache.ts';
+import type { FeatureSource } from '../data/feature-source.ts';
 import type { CaptionPairs } from '../data/image-captions.ts';
-import { drawFeatures, gumbelNoise } from '../data/image-captions.ts';
+import { gumbelNoise } from '../data/image-captions.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
 import type { Stage1Weights } from '../objectives/stage1.ts';
 import { stage1 } from '../objectives/stage1.ts';
@@ -25,49 +26,55 @@ export interface Stage1Parts {
   readonly plugin: BridgePlugin;
   /** The bridge's config, complete. */
   readonly config: BridgeConfig;
-  readonly cache: FeatureCache;
+  readonly source: FeatureSource;
   readonly pairs: CaptionPairs;
   readonly tokens: { readonly cls: number; readonly sep: number; readonly dec: number; readonly pad: number };
+  /** Parameters that do not learn; none unless there is an encoder in the graph. */
+  readonly frozen?: ParameterSet;
   /** Weights to begin with; what is missing is drawn. */
   readonly initial?: ParameterSet;
   readonly save: PreparedRun['save'];
+  /** Frees what the parts hold open. */
+  readonly close?: () => Promise<void>;
 }
 
-/** Graph and data of a stage-1 run. An epoch shows each image once, with one of its captions. */
+/** Graph and data of a stage-1 run. An epoch shows each image that has captions once, with one of them. */
 export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): PreparedRun {
-  const { cache, pairs, tokens } = parts;
+  const { source, pairs, tokens } = parts;
   const g = createGraph('stage1');
   const rate = numbers.dropout ?? 0;
   const dropout = rate > 0 ? createDropout(g) : undefined;
   const bridge = parts.plugin.build(g, parts.config, dropout === undefined ? {} : { dropout: dropout.apply });
-  const features = g.input('features', 'float32', ['batch', cache.patches, cache.width]);
+  const features = source.features(g);
+  const batchDim = features.shape[0]!;
   const needsNoise = numbers.weights.itm > 0;
   const losses = stage1(
     bridge,
     {
       features,
-      inputIds: g.input('input_ids', 'int64', ['batch', 'tokens']),
-      attentionMask: g.input('attention_mask', 'int64', ['batch', 'tokens']),
-      imageIds: g.input('image_ids', 'int64', ['batch']),
-      ...(needsNoise ? { negatives: { images: g.input('image_noise', 'float32', ['batch', 'batch']), texts: g.input('text_noise', 'float32', ['batch', 'batch']) } } : {}),
+      inputIds: g.input('input_ids', 'int64', [batchDim, 'tokens']),
+      attentionMask: g.input('attention_mask', 'int64', [batchDim, 'tokens']),
+      imageIds: g.input('image_ids', 'int64', [batchDim]),
+      ...(needsNoise ? { negatives: { images: g.input('image_noise', 'float32', [batchDim, batchDim]), texts: g.input('text_noise', 'float32', [batchDim, batchDim]) } } : {}),
     },
     { weights: numbers.weights, decoderToken: tokens.dec, ...(numbers.labelSmoothing === undefined ? {} : { labelSmoothing: numbers.labelSmoothing }) },
   );
-  const graph = trainingGraph(g, losses, () => true);
+  const graph = trainingGraph(g, losses, (name) => parts.frozen?.has(name) !== true);
   const maskTerms = dropout === undefined ? [] : dimTerms(dropout.elements());
   const longest = maxTokens(pairs) + 2;
   const pool = dropout === undefined ? undefined : createMaskPool(rate, evaluateDim(maskTerms, { batch: numbers.batch, tokens: longest }), randomAt(numbers.seed, 0, 5));
-  const plan = createBatchPlan({ samples: pairs.images.length, batchSize: numbers.batch, seed: numbers.seed });
+  const captioned = pairs.images.flatMap((_, image) => (pairs.pairsOf(image).length === 0 ? [] : [image]));
+  const plan = createBatchPlan({ samples: captioned.length, batchSize: numbers.batch, seed: numbers.seed });
 
   return {
     graph,
-    frozen: new Map(),
+    frozen: parts.frozen ?? new Map(),
     start: startValues(graph, numbers.seed, parts.plugin, parts.initial),
     steps: Math.floor((plan.batchesPerEpoch * numbers.epochs) / (numbers.accumulate ?? 1)),
     batchAt: async (step, micro) => {
       const place = step * (numbers.accumulate ?? 1) + micro;
       const random = randomAt(mixSeed(numbers.seed, 4), place);
-      const images = plan.at(place);
+      const images = plan.at(place).map((i) => captioned[i]!);
       const rows = images.map((image) => {
         const own = pairs.pairsOf(image);
         return [tokens.cls, ...pairs.corpus.at(own[random.int(own.length)]!), tokens.sep];
@@ -75,7 +82,7 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
       const text = padRows(rows, tokens.pad, 'right');
       const batch = images.length;
       const feeds: Record<string, TensorData> = {
-        features: await drawFeatures(cache, images, random),
+        ...(await source.feed(images, random)),
         input_ids: { dtype: 'int64', shape: [batch, text.width], data: text.ids },
         attention_mask: { dtype: 'int64', shape: [batch, text.width], data: text.mask },
       };
@@ -88,6 +95,7 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
       return { feeds, samples: batch };
     },
     save: parts.save,
+    ...(parts.close === undefined ? {} : { close: parts.close }),
   };
 }
 
@@ -97,12 +105,25 @@ function maxTokens(pairs: CaptionPairs): number {
   return most;
 }
 
-/** Given weights where there are any; fresh ones elsewhere, those that start as copies copied (the query FFN of the text's). */
+/**
+ * Given weights where there are any; fresh ones elsewhere, those that start as copies copied (the query FFN of the text's).
+ * @throws QuerentError QRT_CHECKPOINT_MISMATCH with all given weights that have another shape.
+ */
 export function startValues(graph: PreparedRun['graph'], seed: number, plugin: BridgePlugin, initial: ParameterSet = new Map()): Map<string, TensorData<'float32'>> {
   const start = initialise(graph.graph, graph.trained, randomAt(seed, 0, 2), initial);
+  const misshaped: string[] = [];
   for (const name of graph.trained) {
     const given = initial.get(name);
-    if (given !== undefined && 'data' in given && given.data instanceof Float32Array) start.set(name, { dtype: 'float32', shape: given.shape, data: given.data.slice() });
+    if (given === undefined || !('data' in given) || !(given.data instanceof Float32Array)) continue;
+    const { shape } = graph.graph.parameters.get(name)!;
+    if (shape.join() !== given.shape.join()) misshaped.push(`${name} is [${given.shape.join(', ')}], the recipe makes it [${shape.join(', ')}]`);
+    start.set(name, { dtype: 'float32', shape, data: given.data.slice() });
+  }
+  if (misshaped.length > 0) {
+    throw new QuerentError('QRT_CHECKPOINT_MISMATCH', `The weights to begin with do not fit: ${misshaped.slice(0, 5).join('; ')}${misshaped.length > 5 ? `; and ${misshaped.length - 5} more` : ''}.`, {
+      fix: 'Begin with a folder that was trained with the same sizes, or without one.',
+      details: { misshaped },
+    });
   }
   for (const name of graph.trained) {
     const source = plugin.initialisedAs?.(name);

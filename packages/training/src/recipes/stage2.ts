@@ -8,9 +8,8 @@ import { createGraph, dimTerms, linear } from '@querent/graph';
 import type { Tokenizer } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import { padRows } from '../data/encode-text.ts';
-import type { FeatureCache } from '../data/feature-cache.ts';
+import type { FeatureSource } from '../data/feature-source.ts';
 import type { CaptionPairs } from '../data/image-captions.ts';
-import { drawFeatures } from '../data/image-captions.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
@@ -32,13 +31,15 @@ export interface Stage2Parts {
   readonly languageConfig: unknown;
   /** The language model's own, with its special tokens. */
   readonly tokenizer: Tokenizer;
-  readonly cache: FeatureCache;
+  readonly source: FeatureSource;
   readonly pairs: CaptionPairs;
-  /** The language model's weights, under `language_model.`; frozen. */
+  /** What does not learn: the language model's weights, under `language_model.`. */
   readonly frozen: ParameterSet;
   /** Stage 1's weights, or none to skip stage 1. */
   readonly initial?: ParameterSet;
   readonly save: PreparedRun['save'];
+  /** Frees what the parts hold open. */
+  readonly close?: () => Promise<void>;
 }
 
 /** Where the language model's parameters stand in a BLIP-2 checkpoint. */
@@ -51,25 +52,26 @@ export function languageProjection(g: GraphScope, queries: Tensor, width: number
 
 /** Graph and data of a stage-2 run. An epoch shows each image once, with all the captions drawn for it sharing its queries. */
 export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): PreparedRun {
-  const { cache, pairs, tokenizer, languageModel, languageConfig } = parts;
+  const { source, pairs, tokenizer, languageModel, languageConfig } = parts;
   const g = createGraph('stage2');
   const rate = numbers.dropout ?? 0;
   const dropout = rate > 0 ? createDropout(g) : undefined;
   const bridge = parts.plugin.build(g, parts.config, dropout === undefined ? {} : { dropout: dropout.apply });
-  const features = g.input('features', 'float32', ['batch', cache.patches, cache.width]);
+  const features = source.features(g);
+  const batchDim = features.shape[0]!;
   const { queries } = bridge.encode(features);
   const { loss } = languageModel.loss(
     g.scope(LANGUAGE_MODEL_SCOPE),
     {
       softPrompt: languageProjection(g, queries, languageModel.width(languageConfig)),
-      promptIds: g.input('prompt_ids', 'int64', ['batch', 'prompt']),
-      promptMask: g.input('prompt_mask', 'int64', ['batch', 'prompt']),
-      labels: g.input('labels', 'int64', ['batch', 'labels']),
+      promptIds: g.input('prompt_ids', 'int64', [batchDim, 'prompt']),
+      promptMask: g.input('prompt_mask', 'int64', [batchDim, 'prompt']),
+      labels: g.input('labels', 'int64', [batchDim, 'labels']),
     },
     languageConfig,
     { labelSmoothing: numbers.labelSmoothing ?? 0 },
   );
-  const graph = trainingGraph(g, { loss }, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`));
+  const graph = trainingGraph(g, { loss }, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`) && !parts.frozen.has(name));
   const maskTerms = dropout === undefined ? [] : dimTerms(dropout.elements());
   const pool = dropout === undefined ? undefined : createMaskPool(rate, evaluateDim(maskTerms, { batch: numbers.batch }), randomAt(numbers.seed, 0, 5));
   const plan = createBatchPlan({ samples: pairs.corpus.length, batchSize: numbers.batch, seed: numbers.seed, lengthOf: pairs.corpus.lengthOf });
@@ -97,7 +99,7 @@ export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): Prepa
       const labels = padRows(rows.map((row) => row.labels), -100, 'right');
       const batch = samples.length;
       const feeds: Record<string, TensorData> = {
-        features: await drawFeatures(cache, samples.map((pair) => pairs.imageOf(pair)), random),
+        ...(await source.feed(samples.map((pair) => pairs.imageOf(pair)), random)),
         prompt_ids: { dtype: 'int64', shape: [batch, prompt.width], data: prompt.ids },
         prompt_mask: { dtype: 'int64', shape: [batch, prompt.width], data: prompt.mask },
         labels: { dtype: 'int64', shape: [batch, labels.width], data: labels.ids },
@@ -106,6 +108,7 @@ export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): Prepa
       return { feeds, samples: batch };
     },
     save: parts.save,
+    ...(parts.close === undefined ? {} : { close: parts.close }),
   };
 }
 

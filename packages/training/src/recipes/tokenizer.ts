@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { trainByteLevelBpe, writeFileAtomic } from '@querent/hub';
 import type { TextSource } from './language-model.ts';
 import { readCaptions, textSourceSchema } from './language-model.ts';
+import { sourceProperties } from './common.ts';
 
 export interface TokenizerRecipe {
   readonly kind: 'tokenizer';
@@ -19,12 +20,12 @@ export interface TokenizerRecipe {
 export const tokenizerRecipeSchema: JsonSchema = {
   type: 'object',
   properties: {
-    $schema: { type: 'string' },
-    kind: { const: 'tokenizer' },
-    vocabSize: { type: 'integer', minimum: 300 },
-    specialTokens: { type: 'array', items: { type: 'string', minLength: 1 } },
+    $schema: sourceProperties.$schema,
+    kind: { const: 'tokenizer', description: 'Learns a vocabulary.' },
+    vocabSize: { type: 'integer', minimum: 300, description: 'Tokens in all: special ones, 256 bytes, merges.' },
+    specialTokens: { type: 'array', items: { type: 'string', minLength: 1 }, description: 'They get the ids 0, 1, …' },
     text: textSourceSchema,
-    templates: { type: 'object', additionalProperties: { type: 'string' }, minProperties: 1 },
+    templates: { type: 'object', description: 'Folder name → template such as `<s> $A`; each gets the same vocabulary.', additionalProperties: { type: 'string' }, minProperties: 1 },
   },
   required: ['kind', 'vocabSize', 'specialTokens', 'text', 'templates'],
   additionalProperties: false,

@@ -1,0 +1,77 @@
+/**
+ * Where a run's image features come from: a cache, when the encoder is frozen, or an encoder inside the training graph,
+ * when it learns too. Stages 1 and 2 and fine-tuning differ in this and in nothing else.
+ */
+import { join } from 'node:path';
+import type { EncoderConfig, EncoderPlugin, GraphScope, Tensor, TensorData } from '@querent/core';
+import type { ImageProcessor, Random } from '@querent/images';
+import { augment, decodeImage } from '@querent/images';
+import type { AnnotatedImage } from './annotations.ts';
+import { randomAt } from './batches.ts';
+import type { FeatureCache } from './feature-cache.ts';
+
+export interface FeatureSource {
+  /**
+   * Adds the features to a graph: float32 [rows, patches, width]. Other inputs take their first dim from it.
+   *
+   * @param rows name of the first dim, where it is not a number. Default `batch`.
+   */
+  features(g: GraphScope, rows?: string): Tensor;
+  /** What to feed for these images; all draws are made before it returns. */
+  feed(images: readonly number[], random: Random): Promise<Readonly<Record<string, TensorData>>>;
+}
+
+/** Cached features, each image in a view drawn at random: input `features`. */
+export function cachedFeatures(cache: FeatureCache): FeatureSource {
+  return {
+    features: (g, rows = 'batch') => g.input('features', 'float32', [rows, cache.patches, cache.width]),
+    feed: async (images, random) => ({ features: await cache.read(images, images.map(() => random.int(cache.views))) }),
+  };
+}
+
+/** How pictures are varied from step to step. */
+export interface AugmentationOptions {
+  /** Least and greatest part of the area that a crop keeps. */
+  readonly scale: readonly [number, number];
+  /** Chance that left and right are swapped. Default 0.5. */
+  readonly flip?: number;
+}
+
+export interface EncodedPicturesOptions {
+  readonly plugin: EncoderPlugin;
+  readonly config: EncoderConfig;
+  readonly processor: ImageProcessor;
+  /** Where the encoder's parameters stand in the checkpoint. */
+  readonly scope: string;
+  /** Pictures a batch: a number in the graph, because gradients of grouped convolutions need it. */
+  readonly batch: number;
+  readonly images: readonly AnnotatedImage[];
+  readonly imageFolder: string;
+  readonly augment: AugmentationOptions;
+}
+
+/** Pictures, cropped and flipped anew at each step and encoded within the graph: input `pixel_values`. */
+export function encodedPictures(options: EncodedPicturesOptions): FeatureSource {
+  const { processor, batch } = options;
+  const { width, height } = processor;
+  const size = 3 * width * height;
+  return {
+    features: (g) => {
+      const pixels = g.input('pixel_values', 'float32', [batch, 3, height, width]);
+      return options.plugin.build(g.scope(options.scope), pixels, options.config).lastHiddenState;
+    },
+    feed: async (images, random) => {
+      // One seed a picture, drawn in order: decoding may finish in any.
+      const seeds = images.map(() => random.int(2 ** 31));
+      const data = new Float32Array(images.length * size);
+      await Promise.all(
+        images.map(async (image, i) => {
+          const picture = await decodeImage(join(options.imageFolder, options.images[image]!.filename));
+          const view = augment(picture, { width, height, ...options.augment }, randomAt(seeds[i]!));
+          processor.normalize(view, data.subarray(i * size, (i + 1) * size));
+        }),
+      );
+      return { pixel_values: { dtype: 'float32', shape: [images.length, 3, height, width], data } };
+    },
+  };
+}
