@@ -94,8 +94,13 @@ function open(options: QuerentOptions): Querent {
       if (precision !== 'fp32') {
         throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; only "fp32" is there.`, { fix: 'Leave it out.' });
       }
-      const context = { registry, engine: await engine(name), baseDir: resolve(baseDir), ...(signal === undefined ? {} : { signal }) };
-      const model = await loadModel(from, context);
+      const model = await loadModel(from, {
+        registry,
+        engine: await engine(name),
+        baseDir: resolve(baseDir),
+        onDispose: (disposed) => models.delete(disposed),
+        ...(signal === undefined ? {} : { signal }),
+      });
       if (closing !== undefined) {
         await model[Symbol.asyncDispose]();
         assertOpen();

@@ -19,6 +19,8 @@ export interface LoadContext {
   /** What paths of a recipe object are relative to. */
   readonly baseDir: string;
   readonly signal?: AbortSignal;
+  /** Called when the model is disposed. */
+  readonly onDispose?: (model: VisionLanguageModel) => void;
 }
 
 /**
@@ -27,20 +29,25 @@ export interface LoadContext {
  * @throws QuerentError QRT_FILE, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID, QRT_MODEL_UNSUPPORTED, QRT_CHECKPOINT_FORMAT,
  *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
  */
-export async function loadModel(from: string | RecipeObject, { registry, engine, baseDir, signal }: LoadContext): Promise<VisionLanguageModel> {
+export async function loadModel(from: string | RecipeObject, context: LoadContext): Promise<VisionLanguageModel> {
+  const { registry, engine, baseDir, signal, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir);
   const parts = assembleParts(source, registry);
   const graphs = modelGraphs(parts);
   const { available, capabilities, main, extra } = await matchWeights(source, parts, graphs, signal);
   const executables = new Executables(engine, graphs, available, source.name);
+  const files = [
+    ...(capabilities.has('generate') ? [source.languageTokenizer] : []),
+    ...(capabilities.has('embed') || capabilities.has('match') ? [source.bridgeTokenizer] : []),
+  ].filter((file) => file !== undefined);
+  const tokenizers = new Map(files.map((file) => [file, loadTokenizer(file)] as const));
   try {
-    const tokenizers = [source.languageTokenizer, source.bridgeTokenizer].filter((file) => file !== undefined);
-    await Promise.all([...main.map((name) => executables.get(name)), ...[...new Set(tokenizers)].map((file) => loadTokenizer(file))]);
+    await Promise.all([...tokenizers.values(), ...main.map((name) => executables.get(name))]);
     signal?.throwIfAborted();
   } catch (error) {
     await executables[Symbol.asyncDispose]();
     throw error;
   }
-  return new VisionLanguageModel({ source, parts, executables, capabilities, extra });
+  return new VisionLanguageModel({ source, parts, executables, capabilities, extra, tokenizers, onDispose });
 }

@@ -40,6 +40,10 @@ export interface ModelInside {
   readonly executables: Executables;
   readonly capabilities: ReadonlySet<ModelCapability>;
   readonly extra: readonly string[];
+  /** By file; what is missing is loaded when it is needed. */
+  readonly tokenizers: Map<string, Promise<Tokenizer>>;
+  /** Called when the model is disposed. */
+  readonly onDispose: (model: VisionLanguageModel) => void;
 }
 
 /** A text may be matched with any of the images given. */
@@ -58,15 +62,18 @@ export class VisionLanguageModel implements LoadedModel {
   readonly #source: ModelSource;
   readonly #executables: Executables;
   readonly #defaults: GenerationOptions;
-  readonly #tokenizers: Map<string, Promise<Tokenizer>> = new Map();
+  readonly #tokenizers: Map<string, Promise<Tokenizer>>;
+  readonly #onDispose: (model: VisionLanguageModel) => void;
 
-  constructor({ source, parts, executables, capabilities, extra }: ModelInside) {
+  constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose }: ModelInside) {
     this.name = source.name;
     this.capabilities = capabilities;
     this.extraTensors = extra;
     this.parts = parts;
     this.#source = source;
     this.#executables = executables;
+    this.#tokenizers = tokenizers;
+    this.#onDispose = onDispose;
     this.#defaults = fromGenerationConfig(source.generationConfig ?? {});
   }
 
@@ -198,6 +205,7 @@ export class VisionLanguageModel implements LoadedModel {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#onDispose(this);
     return this.#executables[Symbol.asyncDispose]();
   }
 
