@@ -1,0 +1,85 @@
+/** `querent evaluate caption|retrieval`: figures on an annotated set of images. */
+import { QuerentError } from '@querent/core';
+import type { ParsedArgs } from 'citty';
+import { JSON_ARG, MODEL_ARGS, defineCliCommand, required, wholeNumber } from '../command.ts';
+import type { Command } from '../command.ts';
+import { bar, note, printJson, printLine, progressLine, thousands } from '../output.ts';
+import { describeItemError } from '../print-error.ts';
+import { openQuerent } from '../session.ts';
+
+const args = {
+  model: { type: 'string', description: 'Model folder.', valueHint: 'DIR' },
+  images: { type: 'string', description: 'Folder of the images.', valueHint: 'DIR' },
+  annotations: { type: 'string', description: 'Captions, as Karpathy’s splits have them.', valueHint: 'FILE' },
+  split: { type: 'string', description: 'Only the images of this split; all when absent.', valueHint: 'NAME' },
+  beams: { type: 'string', description: 'caption: hypotheses kept; what the model says when absent.', valueHint: 'N' },
+  rerank: { type: 'string', description: 'retrieval: captions of an image that the matching head reads again. Default 128.', valueHint: 'K' },
+  ...MODEL_ARGS,
+  ...JSON_ARG,
+} as const;
+
+const command: Command<typeof args> = defineCliCommand({
+  name: 'evaluate',
+  description: 'Score captions (BLEU, ROUGE-L, CIDEr) or retrieval (recall by ITC, and re-ranked by ITM) on an annotated set.',
+  positionals: 'caption|retrieval',
+  args,
+  async run(given, { signal, positionals }) {
+    const [what, ...rest] = positionals;
+    if ((what !== 'caption' && what !== 'retrieval') || rest.length > 0) {
+      throw new QuerentError('QRT_USAGE', `\`querent evaluate\` was given ${positionals.length === 0 ? 'nothing to evaluate' : JSON.stringify(positionals.join(' '))}.`, { fix: 'Say caption or retrieval: querent evaluate caption --model DIR --images DIR --annotations FILE.' });
+    }
+    const [model, images, annotations] = [required('model', given.model), required('images', given.images), required('annotations', given.annotations)];
+    return what === 'caption' ? captions(given, { model, images, annotations }, signal) : retrieval(given, { model, images, annotations }, signal);
+  },
+});
+export default command as unknown as Command; // `run` is given what `args` describes
+
+interface Places {
+  readonly model: string;
+  readonly images: string;
+  readonly annotations: string;
+}
+
+function onProgress({ what, done, total }: { readonly what: string; readonly done: number; readonly total: number }): void {
+  progressLine.show(`${what}  ${bar(done, total)}  ${thousands(done)}/${thousands(total)}`);
+}
+
+async function captions(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {
+  const { evaluateCaptionModel, readCaptionDataset } = await import('querent/evaluate');
+  const numBeams = wholeNumber('beams', given.beams);
+  const images = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
+  await using querent = await openQuerent(given);
+  const model = await querent.load(places.model, { signal });
+  let failed = 0;
+  const onImageError = (filename: string, error: Error): void => {
+    failed++;
+    note(`${filename}   ${describeItemError(error)}`);
+  };
+  const figures = await evaluateCaptionModel(model, images, places.images, numBeams === undefined ? {} : { numBeams }, { signal, onProgress, onImageError });
+  progressLine.clear();
+  const { Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond } = figures;
+  if (given.json) printJson({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond });
+  else {
+    for (const [name, value] of Object.entries({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr })) printLine(`${name.padEnd(8)} ${value.toFixed(4)}`);
+    printLine(`${thousands(count)} images, ${imagesPerSecond.toFixed(1)} a second`);
+  }
+  return failed > 0 ? 1 : 0;
+}
+
+async function retrieval(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {
+  const { evaluateRetrievalModel, readCaptionDataset } = await import('querent/evaluate');
+  const rerank = wholeNumber('rerank', given.rerank);
+  const images = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
+  await using querent = await openQuerent(given);
+  const model = await querent.load(places.model, { signal });
+  const figures = await evaluateRetrievalModel(await querent.engine(given.engine), model, images, places.images, { signal, onProgress, ...(rerank === undefined ? {} : { rerank }) });
+  progressLine.clear();
+  if (given.json) printJson(figures);
+  else {
+    for (const [how, { i2t, t2i }] of Object.entries(figures)) {
+      const row = ({ r1, r5, r10 }: { readonly r1: number; readonly r5: number; readonly r10: number }): string => `R@1 ${r1.toFixed(1)}  R@5 ${r5.toFixed(1)}  R@10 ${r10.toFixed(1)}`;
+      printLine(`${how.toUpperCase()}  image→text ${row(i2t)}   text→image ${row(t2i)}`);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,130 @@
+/**
+ * The command line: finds the command, checks its words, runs it, turns what went wrong into one paragraph and an exit code
+ * (0 done, 1 failed, 2 called wrongly, 130 interrupted). Each command is a file of `commands/`, loaded when it is asked for.
+ */
+import { readFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
+import { QuerentError, isAborted, nearest } from '@querent/core';
+import { parseArgs, renderUsage } from 'citty';
+import type { Command } from './command.ts';
+import { helpOf, splitArgs } from './command.ts';
+import { INTERRUPTED, onInterrupt } from './interrupt.ts';
+import { note, printLine } from './output.ts';
+import { describeError, exitCodeOf } from './print-error.ts';
+import { usePlugins } from './session.ts';
+
+interface Entry {
+  readonly summary: string;
+  /** It saves when it is interrupted, and is given the time. */
+  readonly patient?: boolean;
+  load(): Promise<Command>;
+}
+
+/** Every command, in the order of the help. */
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  caption: { summary: 'Write a sentence about each photograph.', load: async () => (await import('./commands/caption.ts')).default },
+  match: { summary: 'Say how well a sentence fits each photograph.', load: async () => (await import('./commands/match.ts')).default },
+  embed: { summary: 'Turn photographs or texts into vectors.', load: async () => (await import('./commands/embed.ts')).default },
+  train: { summary: 'Train what a recipe describes; go on where it stopped.', patient: true, load: async () => (await import('./commands/train.ts')).default },
+  evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
+  verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
+  graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
+};
+
+/**
+ * Runs one command line.
+ *
+ * @param words without `node` and the script: `['caption', 'photo.jpg']`
+ * @returns the exit code; nothing is thrown.
+ */
+export async function main(words: readonly string[]): Promise<number> {
+  process.stdout.on('error', endOnClosedPipe);
+  const debug = words.includes('--debug');
+  try {
+    return await dispatch(words);
+  } catch (error) {
+    note(describeError(error, { debug }).trimEnd());
+    return exitCodeOf(error);
+  } finally {
+    process.stdout.off('error', endOnClosedPipe);
+  }
+}
+
+/** `querent caption folder | head` closes our stdout: that ends us, quietly. */
+function endOnClosedPipe(error: NodeJS.ErrnoException): void {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+}
+
+async function dispatch(words: readonly string[]): Promise<number> {
+  const [first, ...rest] = words;
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    const about = rest[0] === undefined ? undefined : COMMANDS[rest[0]];
+    printLine(about === undefined ? overview() : await usage(await about.load()));
+    return 0;
+  }
+  if (first === 'version' || first === '--version' || first === '-v') {
+    printLine(version());
+    return 0;
+  }
+  const entry = COMMANDS[first];
+  if (entry === undefined) return pluginTask(first, rest);
+  const command = await entry.load();
+  if (rest.includes('--help') || rest.includes('-h')) {
+    printLine(await usage(command));
+    return 0;
+  }
+  return execute(command, rest, entry.patient === true);
+}
+
+async function execute(command: Command, words: readonly string[], patient: boolean): Promise<number> {
+  const { options, positionals, plugins } = splitArgs(command, words);
+  const args = parseArgs([...options], command.args);
+  usePlugins(plugins);
+  using interrupt = onInterrupt({ patient });
+  try {
+    return await command.run(args, { signal: interrupt.signal, positionals });
+  } catch (error) {
+    if (!isAborted(interrupt.signal, error)) throw error;
+  }
+  note('Interrupted.');
+  return INTERRUPTED;
+}
+
+/** `querent alt-text page.html --plugin querent-plugin-alt-text`: a task of a plugin is a command. */
+async function pluginTask(name: string, words: readonly string[]): Promise<number> {
+  const isPluginNamed = words.some((word) => word === '--plugin' || word.startsWith('--plugin='));
+  if (isPluginNamed) {
+    const { taskCommand } = await import('./commands/task.ts');
+    return execute(await taskCommand(name, words), words, false);
+  }
+  const near = nearest(name, Object.keys(COMMANDS));
+  throw new QuerentError('QRT_USAGE', `There is no command ${JSON.stringify(name)}.`, {
+    fix: near === undefined ? `There are: ${Object.keys(COMMANDS).join(', ')}. A plugin's command needs --plugin PACKAGE.` : `Did you mean ${near}?`,
+  });
+}
+
+/** The help of a command; without colours in a pipe. */
+async function usage(command: Command): Promise<string> {
+  const text = await renderUsage(helpOf(command));
+  return (process.stdout.isTTY ? text : stripVTControlCharacters(text)).replace(/[ \t]+$/gm, '').trimEnd();
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+  const rows = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return [
+    'querent: a photograph to a sentence.',
+    '',
+    'Usage: querent COMMAND [OPTIONS]',
+    '',
+    ...rows,
+    `  ${'version'.padEnd(width)}  Print the version.`,
+    '',
+    '`querent COMMAND --help` says more. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.',
+  ].join('\n');
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : 'unknown';
+}

@@ -1,0 +1,3 @@
+// Comparing with reference tensors
+export { verify } from './verify.ts';
+export type { Comparison, VerifyReport } from './report.ts';

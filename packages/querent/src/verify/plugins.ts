@@ -1,0 +1,42 @@
+/** The plugins that a fixture's configs ask for, and what there is when they ask for something else. */
+import type { BridgePlugin, EncoderPlugin, LanguageModelPlugin } from '@querent/core';
+import { QuerentError } from '@querent/core';
+import { encoderPlugins } from '@querent/encoders';
+import { languageModels } from '@querent/llm-adapters';
+import { qformerPlugins } from '@querent/qformer';
+
+export interface Plugins {
+  encoder(modelType: string): EncoderPlugin;
+  bridge(modelType: string): BridgePlugin;
+  languageModel(modelType: string): LanguageModelPlugin;
+}
+
+/** What `verify` reads, for messages. */
+export function supported(): string {
+  const names = (plugins: readonly { readonly name: string }[]): string => plugins.map(({ name }) => name).join(', ');
+  return `encoders (${names(encoderPlugins)}), language models (${names(languageModels)}), blip-2 with these parts (captions, image–text matching, stage-1 losses), optimisers, image preprocessing and tokenizers`;
+}
+
+export function unsupported(folder: string, what: string): QuerentError {
+  return new QuerentError('QRT_MODEL_UNSUPPORTED', `${folder}: ${what} is not verified.`, { fix: `Supported are ${supported()}.`, details: { folder } });
+}
+
+export function findEncoder(modelType: string): EncoderPlugin | undefined {
+  return encoderPlugins.find(({ name }) => name === modelType);
+}
+
+export function findLanguageModel(modelType: string): LanguageModelPlugin | undefined {
+  return languageModels.find(({ name }) => name === modelType);
+}
+
+export function pluginsFor(folder: string): Plugins {
+  const need = <P>(plugin: P | undefined, what: string): P => {
+    if (plugin === undefined) throw unsupported(folder, what);
+    return plugin;
+  };
+  return {
+    encoder: (modelType) => need(findEncoder(modelType), `the encoder ${modelType}`),
+    bridge: (modelType) => need(qformerPlugins.find(({ name }) => name === modelType), `the bridge ${modelType}`),
+    languageModel: (modelType) => need(findLanguageModel(modelType), `the language model ${modelType}`),
+  };
+}

@@ -1,0 +1,34 @@
+/** Compiles a graph against a fixture's weights and runs it once, in this thread: fixtures are small. */
+import { join } from 'node:path';
+import type { Engine, Graph, ParameterSet, Tensor, TensorData } from '@querent/core';
+import { createOnnxEngine } from '@querent/engine-onnx';
+import { matchParameters } from '@querent/hub';
+import type { Fixture, Tensors } from './fixture.ts';
+import { input } from './fixture.ts';
+
+/** The fixture's weights that a graph asks for. @throws QuerentError QRT_CHECKPOINT_MISMATCH */
+export function weightsFor(graph: Graph, fixture: Fixture, weights: ParameterSet = fixture.weights): ParameterSet {
+  return matchParameters(graph.parameters, weights, { file: join(fixture.folder, 'model.safetensors') }).parameters;
+}
+
+export function verifyEngine(): Engine {
+  return createOnnxEngine({ threads: 1 });
+}
+
+export async function runOnce(graph: Graph, fixture: Fixture, feeds: Readonly<Record<string, TensorData>>, weights?: ParameterSet): Promise<Tensors> {
+  await using engine = verifyEngine();
+  await using executable = await engine.compile(graph, weightsFor(graph, fixture, weights));
+  return new Map(Object.entries(await executable.run(feeds)));
+}
+
+/** Inputs of the fixture, by their own names. */
+export function feedsOf(fixture: Fixture, names: readonly string[]): Record<string, TensorData> {
+  return Object.fromEntries(names.map((name) => [name, input(fixture, name)]));
+}
+
+/** The first input of the node that reads a parameter: what enters a norm, wherever the model file keeps it. */
+export function entering(graph: Graph, parameterName: string): Tensor | undefined {
+  const parameter = graph.parameters.get(parameterName)?.tensor.name;
+  const reader = graph.nodes.find((node) => node.inputs.some((tensor) => tensor?.name === parameter));
+  return reader?.inputs[0] ?? undefined;
+}
