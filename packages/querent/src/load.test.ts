@@ -187,6 +187,23 @@ describe('what does not fit is refused before memory is spent', () => {
   });
 });
 
+test("another model's tokenizer is noticed before anything runs", async () => {
+  const path = await variant('foreign', 'llama', () => undefined);
+  const vocabulary = ['[UNK]', ...Array.from({ length: 400 }, (_, i) => `w${i}`)];
+  const tokenizer = { model: { type: 'WordPiece', unk_token: '[UNK]', vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])) }, pre_tokenizer: { type: 'WhitespaceSplit' } };
+  await cp(join(root, 'llama-lm'), join(root, 'foreign-lm'), { recursive: true });
+  await writeFile(join(root, 'foreign-lm/tokenizer.json'), JSON.stringify(tokenizer));
+  const config = JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as object;
+  await writeFile(join(path, 'config.json'), JSON.stringify({ ...config, text_config: { from: '../foreign-lm' } }));
+  const model = await querent.load(path);
+  const softPrompt = await model.bridge(await model.encode([await model.prepare(picture(1, 2, 3))]));
+  await expect(model.generate(softPrompt, { prompt: 'w399' }).next()).rejects.toMatchObject({ code: 'QRT_TOKENIZER', message: expect.stringContaining('400') });
+  // Without a text and without special tokens the soft prompt alone is read.
+  const texts = [];
+  for await (const event of model.generate(softPrompt)) if (event.type === 'text') texts.push(event.text);
+  expect(texts).toHaveLength(1);
+});
+
 test('a disposed model says so', async () => {
   const model = await querent.load(join(root, 'llama'));
   await model[Symbol.asyncDispose]();
@@ -203,6 +220,22 @@ test('on a worker thread a model says what it says in place', async () => {
   }
   expect(texts[0]).toBe(texts[1]);
   expect(texts[0]).not.toBe('');
+});
+
+test('an abort ends writing on a worker thread with its own reason, and the model goes on', async () => {
+  await using host = await createQuerent({ threads: 1 });
+  const model = await host.load(join(root, 'llama'));
+  const softPrompt = await model.bridge(await model.encode([await model.prepare(picture(100, 200, 10))]));
+  const stop = new AbortController();
+  const reason = new Error('enough');
+  const read = async (): Promise<void> => {
+    for await (const event of model.generate(softPrompt, { numBeams: 1, minNewTokens: 1000, maxNewTokens: 1000, signal: stop.signal })) {
+      expect(event.type).toBe('delta');
+      stop.abort(reason);
+    }
+  };
+  await expect(read()).rejects.toBe(reason);
+  for await (const event of model.generate(softPrompt)) expect(event.type).toBe('text');
 });
 
 test('a plugin with the name of a built-in one takes its place', async () => {

@@ -1,11 +1,27 @@
 /** Texts as ids: prompts of a language model, answers to score, and texts that the bridge reads. */
 import type { SpecialTokens, TensorData } from '@querent/core';
+import { QuerentError } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
 
 /** int64 [rows, tokens] each. */
 export interface TextFeeds {
   readonly ids: TensorData<'int64'>;
   readonly mask: TensorData<'int64'>;
+}
+
+/**
+ * Ids that the model has rows for: a tokenizer of another model would otherwise fail deep inside a run.
+ *
+ * @throws QuerentError QRT_TOKENIZER.
+ */
+export function assertIds(ids: TensorData<'int64'>, vocabulary: number, reader: string): void {
+  for (const id of ids.data) {
+    if (id < vocabulary) continue;
+    throw new QuerentError('QRT_TOKENIZER', `The tokenizer gave the id ${id}; ${reader} has ${vocabulary}.`, {
+      fix: "Is tokenizer.json from another model? Copy the one that belongs to these weights.",
+      details: { id: Number(id), vocabulary },
+    });
+  }
 }
 
 /** Rows of unequal length as one rectangle; `filler` stands where the mask is 0. */

@@ -26,7 +26,7 @@ import { RowText } from './generation-text.ts';
 import type { GraphName } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
 import type { ModelSource } from './model-source.ts';
-import { bridgeFeeds, labelRows, promptFeeds, rectangle } from './texts.ts';
+import { assertIds, bridgeFeeds, labelRows, promptFeeds, rectangle } from './texts.ts';
 
 /** Longest text for a bridge whose config does not say. */
 const MAX_BRIDGE_TOKENS = 512;
@@ -103,6 +103,7 @@ export class VisionLanguageModel implements LoadedModel {
     const rows = softPrompt.shape[0] ?? 0;
     const tokens = this.#specialTokens(languageModel);
     const text = promptFeeds(tokenizer, perRow(prompt, rows), tokens, languageModel.plugin.promptPadding);
+    if (text !== undefined) assertIds(text.ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
     const { topK: usual, ...defaults } = this.#defaults;
     const limit = topK ?? usual ?? 0; // 0: all
     const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numReturnSequences: 1 };
@@ -150,6 +151,7 @@ export class VisionLanguageModel implements LoadedModel {
       const some = pairs.slice(at, at + SCORE_ROWS);
       const labels = labelRows(tokenizer, some.map(({ candidate }) => candidate), tokens);
       const text = promptFeeds(tokenizer, some.map(({ row }) => prompts[row]!), tokens, languageModel.plugin.promptPadding) ?? rectangle(some.map(() => []), 0, 'right');
+      for (const ids of [text.ids, labels]) assertIds(ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
       const soft = stack(some.map(({ row }) => ({ dtype: 'float32', shape: softPrompt.shape.slice(1), data: softPrompt.data.subarray(row * size, (row + 1) * size) })));
       const feeds = { soft_prompt: soft, input_ids: text.ids, attention_mask: text.mask, labels };
       const logProbs = await this.#run('score', feeds, 'token_log_probs', options);
@@ -224,8 +226,9 @@ export class VisionLanguageModel implements LoadedModel {
   async #bridgeText(texts: readonly string[], rows: number = texts.length): Promise<Record<'input_ids' | 'attention_mask', TensorData<'int64'>>> {
     if (texts.length !== rows || rows === 0) throw new QuerentError('QRT_USAGE', `${texts.length} texts were given for ${rows} rows.`, { fix: 'Give one text a row.' });
     const config: unknown = this.parts.bridge.config;
-    const longest = (config as JsonObject)['max_position_embeddings']; // a config is a JSON object; HuggingFace's bridges call it so
+    const { max_position_embeddings: longest, vocab_size: vocabulary } = config as JsonObject; // a config is a JSON object; these are HuggingFace's names
     const { ids, mask } = bridgeFeeds(await this.#tokenizer('bridge'), texts, typeof longest === 'number' ? longest : MAX_BRIDGE_TOKENS);
+    if (typeof vocabulary === 'number') assertIds(ids, vocabulary, 'the bridge');
     return { input_ids: ids, attention_mask: mask };
   }
 
