@@ -54,10 +54,8 @@ function readStamp(file) {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
-/** The pnpm that package.json pins. */
-function pnpmSpec() {
-  return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).packageManager;
-}
+/** Pinned here and not as package.json's packageManager: pnpm would then want itself in the lock file, and refuse a frozen one. */
+const PNPM = 'pnpm@12.21.0';
 
 /** What an installation depends on: the lock file, the manifests, and the platform that binaries are for. */
 function installFingerprint() {
@@ -75,7 +73,7 @@ export async function install() {
   if (readStamp(INSTALL_STAMP) === fingerprint) return;
   say('Installing packages …');
   const started = Date.now();
-  const pnpm = ['--yes', pnpmSpec(), 'install', '--frozen-lockfile', '--reporter=append-only'];
+  const pnpm = ['--yes', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'];
   const env = { ...process.env, CI: '1', npm_config_loglevel: 'error' };
   // A registry that answers badly once is common enough for one more try.
   const first = await run('npx', pnpm, { env });
