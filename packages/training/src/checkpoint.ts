@@ -56,7 +56,7 @@ export async function saveCheckpoint(folder: string, checkpoint: Checkpoint): Pr
     await rm(target, { recursive: true, force: true });
     await rename(temporary, target);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined); // the first error is the one worth telling
     throw error instanceof QuerentError
       ? error
       : new QuerentError('QRT_FILE', `The checkpoint ${target} cannot be written: ${String(error)}.`, {

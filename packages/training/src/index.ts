@@ -1,6 +1,7 @@
 // A recipe, from JSON to a trained folder
 export { trainRecipe } from './train-recipe.ts';
 export type { Recipe, RecipeEvent, TrainRecipeOptions, TrainingPlugins } from './train-recipe.ts';
+export { trainingFlow } from './training-flow.ts';
 export { recipeSchemas } from './recipes/schemas.ts';
 export type { LanguageModelRecipe } from './recipes/language-model.ts';
 export type { CaptionSampler, SelfCriticalHooks } from './recipes/scst.ts';
@@ -37,3 +38,7 @@ export { createBatchPlan, mixSeed, randomAt } from './data/batches.ts';
 export type { BatchPlan, BatchPlanOptions } from './data/batches.ts';
 export { openFeatureCache } from './data/feature-cache.ts';
 export type { FeatureCache, FeatureCacheOptions } from './data/feature-cache.ts';
+
+// How fast it is
+export { BENCH_TRAIN_SHAPES, benchTrain } from './bench-train.ts';
+export type { BenchTrainOptions, BenchTrainResult, BenchTrainRun, BenchTrainShape } from './bench-train.ts';

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { EncoderConfig, JsonSchema, LanguageModelPlugin, TensorData } from '@querent/core';
+import type { EncoderConfig, JsonSchema, LanguageModelPlugin, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph } from '@querent/graph';
 import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
@@ -21,6 +21,7 @@ import { cachedFeatures } from '../data/feature-source.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { imageViews, viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
+import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
@@ -129,16 +130,33 @@ export const selfCriticalRecipeSchema: JsonSchema = {
 
 /** Opens everything that a stage-1 or stage-2 recipe names; computes the feature cache first where there is none. */
 export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
-  const at = (path: string): string => resolve(options.recipeFolder, path);
-  const initFolder = options.init ?? (recipe.init === undefined ? undefined : at(recipe.init));
+  const initFolder = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
   const init = initFolder === undefined ? undefined : await openModelFolder(initFolder);
-  const { plugin, config, folderConfig } = bridgeOf(init?.config ?? { ...recipe }, options.plugins);
+  const bridge = bridgeOf(init?.config ?? { ...recipe }, options.plugins);
   const images = await readAnnotations(join(options.dataFolder, recipe.annotations.file), recipe.annotations.splits);
   const cache = yield* features(recipe, images, options);
-  const initial = init === undefined ? undefined : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
+  try {
+    const initial = init === undefined ? undefined : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
+    return await runOver({ bridge, images, cache, initial }, recipe, options);
+  } catch (error) {
+    await cache.close();
+    throw error;
+  }
+}
+
+interface OpenedParts {
+  readonly bridge: BridgeOfDocument;
+  readonly images: readonly AnnotatedImage[];
+  readonly cache: FeatureCache;
+  readonly initial: ParameterSet | undefined;
+}
+
+/** The run over parts that are open; it closes the cache in the end. */
+async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
+  const at = (path: string): string => resolve(options.recipeFolder, path);
+  const { plugin, config, folderConfig } = bridge;
   const source = cachedFeatures(cache);
   const close = (): Promise<void> => cache.close();
-
   if (recipe.kind === 'stage1') {
     const tokenizerPath = at(recipe.tokenizer);
     const tokenizer = await loadTokenizer(tokenizerPath);
