@@ -55,7 +55,7 @@ function readStamp(file) {
 }
 
 /** Pinned here and not as package.json's packageManager: pnpm would then want itself in the lock file, and refuse a frozen one. */
-const PNPM = 'pnpm@12.21.0';
+export const PNPM = 'pnpm@12.21.0';
 
 /** What an installation depends on: the lock file, the manifests, and the platform that binaries are for. */
 function installFingerprint() {

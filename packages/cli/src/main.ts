@@ -28,6 +28,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   train: { summary: 'Train what a recipe describes; go on where it stopped.', patient: true, load: async () => (await import('./commands/train.ts')).default },
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
+  bench: { summary: 'Measure a training step, and PyTorch’s beside it.', load: async () => (await import('./commands/bench.ts')).default },
   graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
 };
 

@@ -1,0 +1,73 @@
+/**
+ * Packs every package as it would be published, and fails when a tarball lacks what it needs or carries what it should not.
+ * `node scripts/check-pack.mjs [FOLDER]` leaves the tarballs in FOLDER. test/package installs them.
+ */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { gunzipSync } from 'node:zlib';
+import { PNPM, ROOT } from './workspace.mjs';
+
+const run = promisify(execFile);
+
+/** Tarballs by package name. */
+export async function packAll(folder) {
+  await mkdir(folder, { recursive: true });
+  await run('npx', ['--yes', PNPM, '-r', 'pack', '--pack-destination', folder], { cwd: ROOT, maxBuffer: 2 ** 26 });
+  const tarballs = new Map();
+  for (const file of await readdir(folder)) {
+    if (!file.endsWith('.tgz')) continue;
+    const path = join(folder, file);
+    const entries = readTar(gunzipSync(await readFile(path)));
+    const manifest = JSON.parse(entries.get('package/package.json')?.toString('utf8') ?? '{}');
+    tarballs.set(manifest.name, { path, manifest, files: [...entries.keys()].map((name) => name.replace(/^package\//, '')) });
+  }
+  return tarballs;
+}
+
+/** Name → bytes of the plain files of a tar archive. */
+function readTar(bytes) {
+  const entries = new Map();
+  for (let at = 0; at + 512 <= bytes.length && bytes[at] !== 0; ) {
+    const text = (start, length) => bytes.toString('utf8', at + start, at + start + length).replace(/\0.*$/s, '');
+    const size = Number.parseInt(text(124, 12).trim(), 8) || 0;
+    const prefix = text(345, 155);
+    const name = prefix === '' ? text(0, 100) : `${prefix}/${text(0, 100)}`;
+    if (text(156, 1) === '0' || text(156, 1) === '') entries.set(name, bytes.subarray(at + 512, at + 512 + size));
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+  return entries;
+}
+
+/** One line a mistake. */
+export function checkTarballs(tarballs) {
+  const mistakes = [];
+  for (const [name, { manifest, files }] of tarballs) {
+    const has = (file) => files.includes(file.replace(/^\.\//, ''));
+    for (const file of ['README.md', 'package.json']) if (!has(file)) mistakes.push(`${name}: ${file} is not packed.`);
+    for (const file of files) if (/\.test\.|\.tsbuildinfo$|node_modules\//.test(file)) mistakes.push(`${name}: ${file} should not be packed.`);
+    for (const [path, target] of Object.entries(manifest.exports ?? {})) {
+      for (const file of typeof target === 'string' ? [target] : Object.values(target)) if (!file.includes('*') && !has(file)) mistakes.push(`${name}: exports["${path}"] names ${file}, which is not packed.`);
+    }
+    for (const file of Object.values(manifest.bin ?? {})) if (!has(file)) mistakes.push(`${name}: bin names ${file}, which is not packed.`);
+    for (const [dependency, version] of Object.entries(manifest.dependencies ?? {})) {
+      if (/^(workspace|catalog|link|file):/.test(version)) mistakes.push(`${name}: ${dependency} has the version ${version}, which npm does not know.`);
+      if (/(^|\/)querent/.test(dependency) && !tarballs.has(dependency)) mistakes.push(`${name}: ${dependency} is not among the packages.`);
+    }
+    for (const key of ['license', 'description', 'engines', 'exports', 'files']) if (manifest[key] === undefined) mistakes.push(`${name}: package.json has no ${key}.`);
+    if (manifest.type !== 'module') mistakes.push(`${name}: package.json is not of type module.`);
+  }
+  return mistakes;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const given = process.argv[2];
+  const folder = given ?? (await mkdtemp(join(tmpdir(), 'querent-pack-')));
+  const mistakes = checkTarballs(await packAll(folder));
+  for (const line of mistakes) process.stderr.write(`${line}\n`);
+  if (given === undefined) await rm(folder, { recursive: true, force: true });
+  process.exitCode = mistakes.length > 0 ? 1 : 0;
+}
