@@ -6,6 +6,7 @@ export { recipeSchemas } from './recipes/schemas.ts';
 export type { LanguageModelRecipe } from './recipes/language-model.ts';
 export type { CaptionSampler, SelfCriticalHooks } from './recipes/scst.ts';
 export type { BridgeRecipe, SelfCriticalRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
+export type { DistilRecipe } from './recipes/distil.ts';
 export type { FinetuneRecipe } from './recipes/finetune.ts';
 export type { TokenizerRecipe } from './recipes/tokenizer.ts';
 
@@ -30,6 +31,8 @@ export type { Itc, ItcInputs } from './objectives/itc.ts';
 export { drawHardNegatives, itm } from './objectives/itm.ts';
 export type { HardNegatives } from './objectives/itm.ts';
 export { itg } from './objectives/itg.ts';
+export { channelStatistics, distillation } from './objectives/distillation.ts';
+export type { ChannelStatistics, Distillation, DistillationWeights } from './objectives/distillation.ts';
 
 // Data
 export { readAnnotations } from './data/annotations.ts';

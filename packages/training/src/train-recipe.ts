@@ -13,6 +13,8 @@ import { reportHtml } from './report.ts';
 import type { PreparedRun, RunNumbers } from './recipes/common.ts';
 import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
+import type { DistilRecipe } from './recipes/distil.ts';
+import { prepareDistil } from './recipes/distil.ts';
 import type { FinetuneRecipe } from './recipes/finetune.ts';
 import { prepareFinetune } from './recipes/finetune.ts';
 import { prepareBridgeRecipe } from './recipes/bridge-recipe.ts';
@@ -23,7 +25,7 @@ import type { TokenizerRecipe } from './recipes/tokenizer.ts';
 import type { TrainEvent, TrainedModel } from './train.ts';
 import { train } from './train.ts';
 
-export type Recipe = TokenizerRecipe | LanguageModelRecipe | BridgeRecipe | FinetuneRecipe;
+export type Recipe = TokenizerRecipe | LanguageModelRecipe | DistilRecipe | BridgeRecipe | FinetuneRecipe;
 
 /** How a recipe's parts are found: by `model_type`, as everywhere. */
 export interface TrainingPlugins {
@@ -72,6 +74,8 @@ async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: Train
   switch (recipe.kind) {
     case 'language-model':
       return languageModelRun(recipe, options);
+    case 'distil':
+      return yield* prepareDistil(recipe, options);
     case 'finetune':
       return prepareFinetune(recipe, options);
     default:
