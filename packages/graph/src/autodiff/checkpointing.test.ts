@@ -86,7 +86,7 @@ test('each segment holds only its own nodes and parameters', () => {
   expect([...segments[1]!.backward!.parameters.keys()].every((name) => name.startsWith('first.'))).toBe(true);
   expect([...segments[2]!.backward!.parameters.keys()].every((name) => name.startsWith('second.'))).toBe(true);
   expect(segments[3]!.backward!.inputs.map(({ name }) => name).sort()).toEqual(['cut/1', 'cut/2', 'ids', 'labels', 'mask']); // ids for their sizes
-  expect([...segments[3]!.backward!.outputs.keys()].filter((name) => !/^grad\/third/.test(name)).sort()).toEqual(['grad/cut/1', 'grad/cut/2', 'grad/embedding.weight', 'grad/unused', 'loss']);
+  expect([...segments[3]!.backward!.outputs.keys()].filter((name) => !name.startsWith('grad/third')).sort()).toEqual(['grad/cut/1', 'grad/cut/2', 'grad/embedding.weight', 'grad/unused', 'loss']);
 });
 
 test('a frozen front runs forward only', async () => {

@@ -41,7 +41,7 @@ export interface CheckpointOptions {
  */
 export function checkpoint(loss: Tensor, trained: readonly string[], cuts: readonly (Tensor | readonly Tensor[])[], options: CheckpointOptions = {}): readonly CheckpointSegment[] {
   const source = builderOf(loss);
-  const losses = { ...(options.losses ?? {}), loss };
+  const losses = { ...options.losses, loss };
   const boundaries = cuts.map((cut): readonly Tensor[] => ('graph' in cut ? [cut] : cut));
   const learned = dependents(source, trained);
   /** Name of a cut tensor → its number. */

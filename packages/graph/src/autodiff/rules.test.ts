@@ -111,9 +111,7 @@ const PRODUCTS: readonly Case[] = [
 ];
 
 const REDUCTIONS: readonly Case[] = [
-  ...(['reduceSum', 'reduceMean', 'reduceMax'] as const).flatMap((name): Case[] => {
-    const op = name.replace('reduce', 'Reduce');
-    const reduce = g[name];
+  ...([['ReduceSum', g.reduceSum], ['ReduceMean', g.reduceMean], ['ReduceMax', g.reduceMax]] as const).flatMap(([op, reduce]): Case[] => {
     return [
       of(op, 'of the last axis', [f('batch', 4)], ([x]) => reduce(x!, [-1])),
       of(op, 'of outer axes, dropped', [f('batch', 2, 'tokens')], ([x]) => reduce(x!, [0, -1], false)),
@@ -123,11 +121,11 @@ const REDUCTIONS: readonly Case[] = [
       of(op, 'after a square root, before a product', [positive(2, 3)], ([x]) => g.mul(x!, reduce(g.sqrt(x!), [1]))),
     ];
   }),
-  ...(['softmax', 'logSoftmax'] as const).flatMap((name): Case[] => [
-    of(name === 'softmax' ? 'Softmax' : 'LogSoftmax', 'of the last axis', [f('batch', 2, 3)], ([x]) => g[name](x!)),
-    of(name === 'softmax' ? 'Softmax' : 'LogSoftmax', 'of a symbolic axis', [f(2, 'tokens', 3)], ([x]) => g[name](x!, 1)),
-    of(name === 'softmax' ? 'Softmax' : 'LogSoftmax', 'with a compact gradient', [f('batch', 3)], ([x]) => g.reduceMean(g[name](x!), [0])),
-    of(name === 'softmax' ? 'Softmax' : 'LogSoftmax', 'summed over its axis', [f(3, 3)], ([x]) => g.reduceSum(g.mul(g[name](x!), g.softmax(x!)), [1])),
+  ...([['Softmax', g.softmax], ['LogSoftmax', g.logSoftmax]] as const).flatMap(([op, apply]): Case[] => [
+    of(op, 'of the last axis', [f('batch', 2, 3)], ([x]) => apply(x!)),
+    of(op, 'of a symbolic axis', [f(2, 'tokens', 3)], ([x]) => apply(x!, 1)),
+    of(op, 'with a compact gradient', [f('batch', 3)], ([x]) => g.reduceMean(apply(x!), [0])),
+    of(op, 'summed over its axis', [f(3, 3)], ([x]) => g.reduceSum(g.mul(apply(x!), g.softmax(x!)), [1])),
   ]),
   of('LayerNormalization', 'of the last axis', [f('batch', 'tokens', 5), f(5), f(5)], ([x, w, b]) => g.layerNormalization(x!, w!, b!, 1e-5)),
   of('LayerNormalization', 'of two axes', [f('batch', 2, 3), f(2, 3), f(2, 3)], ([x, w, b]) => g.layerNormalization(x!, w!, b!, 0.1, 1)),
