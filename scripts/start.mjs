@@ -8,9 +8,18 @@ function samples() {
   return readdirSync(folder).filter((name) => /\.jpe?g$/.test(name)).sort().map((name) => join(folder, name));
 }
 
+const FLAGS = ['--json', '--debug'];
+
+/** A word that is no option and no option's value. */
+function isPhoto(word, i, words) {
+  const before = words[i - 1] ?? '';
+  const isValue = before.startsWith('--') && !before.includes('=') && !FLAGS.includes(before);
+  return word === '-' || (!word.startsWith('-') && !isValue);
+}
+
 await script(async () => {
   await prepare();
   const given = process.argv.slice(2);
-  const isPhotoNamed = given.some((argument) => !argument.startsWith('-'));
+  const isPhotoNamed = given.some(isPhoto);
   await commandLine(['caption', ...given, ...(isPhotoNamed || given.includes('--help') ? [] : samples())]);
 });
