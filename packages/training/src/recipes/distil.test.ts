@@ -97,7 +97,7 @@ describe('a distillation recipe', () => {
   it('shows the student the crop and flip that the teacher saw', async () => {
     const one = await prepared(recipe({ batch: 1 }));
     const seen = new Set<string>();
-    for (let step = 0; step < 60; step++) {
+    for (let step = 0; step < 40; step++) {
       const { feeds } = await one.batchAt(step, 0);
       const [pixels, features] = [feeds['pixel_values'], feeds['teacher_features']] as TensorData<'float32'>[]; // both are float32
       const [student, teacher] = [quarters(pixels!), [...features!.data]];
@@ -105,7 +105,7 @@ describe('a distillation recipe', () => {
       student.forEach((mean, i) => expect(Math.abs(mean - teacher[i]!)).toBeLessThan(0.05));
       seen.add(teacher.map((mean) => mean.toFixed(2)).join());
     }
-    expect(seen.size).toBeGreaterThan(30); // and views do differ
+    expect(seen.size).toBeGreaterThan(20); // and views do differ
     await one.close?.();
   });
 
@@ -160,6 +160,13 @@ describe('a distillation recipe', () => {
     expect(first).toContain('pixels');
     expect(kinds(await run(recipe({ epochs: 1 }), 'again', { cacheFolder }))).toEqual([]);
   });
+});
+
+it('shares the features of its teacher with the recipes that train a bridge on them', async () => {
+  const own = { cacheFolder: join(folder, 'shared-cache') };
+  const prepare = (events: readonly RecipeEvent[]): boolean => events.some((event) => event.type === 'prepare' && event.what === 'features');
+  expect(prepare(await run(recipe({ teacher: 'encoder', pictures: RECIPE.pictures.slice(0, 1), views: STAGE1_RECIPE.views, epochs: 1 }), 'sharing', own))).toBe(true);
+  expect(prepare(await run({ ...STAGE1_RECIPE, epochs: 1 } as unknown as Recipe, 'shared', own))).toBe(false); // the recipe's arrays are constants
 });
 
 describe('what does not fit is refused', () => {
