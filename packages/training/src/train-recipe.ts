@@ -93,9 +93,10 @@ async function languageModelRun(recipe: LanguageModelRecipe, options: TrainRecip
   });
 }
 
-/** A recipe's fingerprint: a run resumes only with the recipe it was started with. */
+/** A recipe's fingerprint: a run resumes only with the recipe it was started with. What an editor needs does not count. */
 function fingerprint(recipe: Recipe): string {
-  return createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16);
+  const text = JSON.stringify(recipe, (key, value: unknown) => (key === '$schema' ? undefined : value));
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 async function* drive(recipe: RunNumbers & Recipe, run: PreparedRun, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, void> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Engine, TensorData } from '@querent/core';
 import { validate } from '@querent/core';
 import { createOnnxEngine } from '@querent/engine-onnx';
-import { loadTensors, openModelFolder } from '@querent/hub';
+import { loadTensors, openModelFolder, saveModelFolder } from '@querent/hub';
 import { efficientNetLitePlugin, vitPlugin } from '@querent/encoders';
 import { createGraph } from '@querent/graph';
 import { createImageProcessor } from '@querent/images';
@@ -16,6 +16,7 @@ import { encodedPictures } from '../data/feature-source.ts';
 import { ENCODER_CONFIG, FINETUNE_RECIPE, LANGUAGE_MODEL_RECIPE, STAGE1_RECIPE, STAGE2_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
+import { initialise } from '../training-graph.ts';
 import { layerWiseScale, prepareFinetune } from './finetune.ts';
 import type { FinetuneRecipe } from './finetune.ts';
 import { recipeSchemas } from './schemas.ts';
@@ -102,6 +103,30 @@ it('lowers the losses of retrieval as well', async () => {
   const saved = await openModelFolder(join(folder, 'retrieval', 'model'));
   expect(saved.parts.size).toBe(0);
   expect(saved.tokenizerFile).toBe(join(folder, 'retrieval', 'model', 'tokenizer.json'));
+});
+
+it('reaches the first convolution of EfficientNet-Lite0, and leaves its running statistics alone', async () => {
+  const config = { ...efficientNetLitePlugin.defaults, image_size: 64, features: 'block15' } as const;
+  const g = createGraph('encoder');
+  efficientNetLitePlugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, 64, 64]), config);
+  await saveModelFolder(join(folder, 'lite0'), { config, parameters: initialise(g.graph, [...g.graph.parameters.keys()], randomAt(3)) });
+  const stage1 = { ...STAGE1_RECIPE, encoder: 'lite0', views: { count: 1, seed: 1, scale: [1, 1] }, qformer_config: { ...STAGE1_RECIPE.qformer_config, encoder_hidden_size: 320 }, epochs: 0.5 };
+  await run(stage1, 'lite0-stage1');
+  expect(losses(await run(recipe({ objective: 'retrieval', init: 'lite0-stage1/model', epochs: 0.5 }), 'lite0-finetuned'))).toHaveLength(1);
+
+  const tensor = async (out: string, name: string): Promise<TensorData> => {
+    const { parameters } = await openModelFolder(join(folder, out, 'model'));
+    return (await loadTensors(new Map([[name, parameters.get(`vision_model.${name}`)!]]))).get(name)!;
+  };
+  const pair = async (name: string): Promise<[TensorData, TensorData]> => [await tensor('lite0-stage1', name), await tensor('lite0-finetuned', name)];
+  for (const name of ['_bn0.running_mean', '_blocks.7._bn1.running_var']) {
+    const [before, after] = await pair(name);
+    expect(after).toEqual(before);
+  }
+  for (const name of ['_conv_stem.weight', '_blocks.3._depthwise_conv.weight', '_blocks.7._bn1.weight']) {
+    const [before, after] = await pair(name);
+    expect(after.data).not.toEqual(before.data);
+  }
 });
 
 describe('the learning rate', () => {
