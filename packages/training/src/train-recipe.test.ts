@@ -180,7 +180,7 @@ describe('a run that is killed', () => {
     ['language-model', { ...LANGUAGE_MODEL_RECIPE, epochs: 3, checkpointSeconds: 1e-9 }, ['step 4', 'checkpoint 7']],
     ['stage1', { ...STAGE1_RECIPE, accumulate: 2, epochs: 8, checkpointSeconds: 1e-9 }, ['prepare ', 'step 2', 'step 6']],
   ] as const) {
-    it(`goes on to bit-equal weights: ${name}`, async () => {
+    it(`goes on to bit-equal weights: ${name}`, { timeout: 240_000 }, async () => {
       expect(await child(given, `${name}-whole`)).toBe(true);
       for (const kill of kills) expect([kill, await child(given, `${name}-killed`, kill)]).toEqual([kill, false]);
       expect(await child(given, `${name}-killed`)).toBe(true);

@@ -105,7 +105,7 @@ it('lowers the losses of retrieval as well', async () => {
   expect(saved.tokenizerFile).toBe(join(folder, 'retrieval', 'model', 'tokenizer.json'));
 });
 
-it('reaches the first convolution of EfficientNet-Lite0, and leaves its running statistics alone', async () => {
+it('reaches the first convolution of EfficientNet-Lite0, and leaves its running statistics alone', { timeout: 240_000 }, async () => {
   const config = { ...efficientNetLitePlugin.defaults, image_size: 64, features: 'block15' } as const;
   const g = createGraph('encoder');
   efficientNetLitePlugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, 64, 64]), config);

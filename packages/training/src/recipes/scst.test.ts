@@ -23,7 +23,7 @@ it('sums to nothing for each image, and is the reward itself when there is one c
   expect([...leaveOneOut([0.5, 0.25], 1)]).toEqual([0.5, 0.25]);
 });
 
-it("is the mean of advantage times -log p of the captions drawn, as the decoding loop and the reward saw them", async () => {
+it("is the mean of advantage times -log p of the captions drawn, as the decoding loop and the reward saw them", { timeout: 120_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'querent-scst-'));
   await using engine = createOnnxEngine({ threads: 1 });
   const logProbabilities: number[] = [];
