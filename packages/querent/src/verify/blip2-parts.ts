@@ -20,7 +20,7 @@ export function buildBlip2(fixture: Fixture, plugins: Plugins, name: string): Bl
   const [visionGiven, bridgeGiven] = [part(fixture.config, 'vision_config'), part(fixture.config, 'qformer_config')];
   const encoder = plugins.encoder(String(visionGiven['model_type']));
   const bridgePlugin = plugins.bridge(String(bridgeGiven['model_type']));
-  const top = Object.fromEntries(bridgePlugin.topLevelKeys.flatMap((key) => (fixture.config?.[key] == null ? [] : [[key, fixture.config[key]]])));
+  const top = Object.fromEntries(bridgePlugin.topLevelKeys.flatMap((key) => ((fixture.config?.[key] ?? null) === null ? [] : [[key, fixture.config?.[key]]])));
   const config = { ...bridgePlugin.defaults, ...top, ...bridgeGiven } as BridgeConfig; // the plugin's schema has accepted it
   const visionConfig = { ...encoder.defaults, ...visionGiven } as EncoderConfig; // likewise
   const g = createGraph(name);
