@@ -102,6 +102,14 @@ export function wholeNumber(option: string, text: string | undefined, lowest = 1
   return value;
 }
 
+/** A number, of either sign. @throws QuerentError QRT_USAGE */
+export function finiteNumber(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || text.trim() === '') throw new QuerentError('QRT_USAGE', `--${option} is ${JSON.stringify(text)}; a number was expected.`);
+  return value;
+}
+
 /** An option that must be there. @throws QuerentError QRT_USAGE */
 export function required(option: string, value: string | undefined): string {
   if (value === undefined || value === '') throw new QuerentError('QRT_USAGE', `--${option} is missing.`, { fix: `Name it: --${option} ….` });

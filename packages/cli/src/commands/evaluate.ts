@@ -1,7 +1,7 @@
 /** `querent evaluate caption|retrieval`: figures on an annotated set of images. */
 import { QuerentError } from '@querent/core';
 import type { ParsedArgs } from 'citty';
-import { JSON_ARG, MODEL_ARGS, defineCliCommand, required, wholeNumber } from '../command.ts';
+import { JSON_ARG, MODEL_ARGS, defineCliCommand, finiteNumber, required, wholeNumber } from '../command.ts';
 import type { Command } from '../command.ts';
 import { bar, note, printJson, printLine, progressLine, thousands } from '../output.ts';
 import { describeItemError } from '../print-error.ts';
@@ -13,6 +13,8 @@ const args = {
   annotations: { type: 'string', description: 'Captions, as Karpathy’s splits have them.', valueHint: 'FILE' },
   split: { type: 'string', description: 'Only the images of this split; all when absent.', valueHint: 'NAME' },
   beams: { type: 'string', description: 'caption: hypotheses kept; what the model says when absent.', valueHint: 'N' },
+  'length-penalty': { type: 'string', description: 'caption: exponent of the length that a beam is judged by; what the model says when absent.', valueHint: 'X' },
+  shuffled: { type: 'boolean', description: 'caption: judge each caption against another image’s sentences: what is left is what the model says of any picture.' },
   rerank: { type: 'string', description: 'retrieval: captions of an image that the matching head reads again. Default 128.', valueHint: 'K' },
   ...MODEL_ARGS,
   ...JSON_ARG,
@@ -47,7 +49,10 @@ function onProgress({ what, done, total }: { readonly what: string; readonly don
 async function captions(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {
   const { evaluateCaptionModel, readCaptionDataset } = await import('querent/evaluate');
   const numBeams = wholeNumber('beams', given.beams);
-  const images = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
+  const lengthPenalty = finiteNumber('length-penalty', given['length-penalty']);
+  const own = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
+  const half = Math.floor(own.length / 2);
+  const images = given.shuffled === true ? own.map((image, i) => ({ ...image, sentences: own[(i + half) % own.length]!.sentences })) : own;
   await using querent = await openQuerent(given);
   const model = await querent.load(places.model, { signal });
   let failed = 0;
@@ -55,7 +60,7 @@ async function captions(given: ParsedArgs<typeof args>, places: Places, signal: 
     failed++;
     note(`${filename}   ${describeItemError(error)}`);
   };
-  const figures = await evaluateCaptionModel(model, images, places.images, numBeams === undefined ? {} : { numBeams }, { signal, onProgress, onImageError });
+  const figures = await evaluateCaptionModel(model, images, places.images, { ...(numBeams === undefined ? {} : { numBeams }), ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }, { signal, onProgress, onImageError });
   progressLine.clear();
   const { Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond } = figures;
   if (given.json) printJson({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond });
