@@ -29,6 +29,8 @@ export interface T5Config extends TokenConfig {
   readonly dense_act_fn?: string;
   readonly tie_word_embeddings?: boolean;
   readonly scale_decoder_outputs?: boolean;
+  /** Deviation of all fresh weights; T5's own, by fan-in, when absent. */
+  readonly initializer_range?: number;
 }
 
 const count = (description: string): Readonly<Record<string, unknown>> => ({ type: 'integer', minimum: 1, description });
@@ -49,6 +51,7 @@ export const t5ConfigSchema: Readonly<Record<string, unknown>> = {
     layer_norm_epsilon: { type: 'number', minimum: 0, description: 'Added to the mean square. Default 1e-6.' },
     feed_forward_proj: { type: 'string', pattern: '^(gated-)?(relu|gelu|gelu_new|silu)$', description: 'Activation, gated or not. Default relu.' },
     dense_act_fn: { enum: ['relu', 'gelu', 'gelu_new', 'silu'], description: 'Overrides the activation of feed_forward_proj.' },
+    initializer_range: { type: 'number', exclusiveMinimum: 0, description: 'Deviation of all fresh weights; by fan-in when absent.' },
     tie_word_embeddings: { type: 'boolean', description: 'The head is the embedding table. Default true.' },
     scale_decoder_outputs: { type: 'boolean', description: 'Divide the decoder output by sqrt(d_model). Default: when tied.' },
     ...tokenProperties,
@@ -59,18 +62,24 @@ const epsilon = (config: T5Config): number => config.layer_norm_epsilon ?? 1e-6;
 const decoderLayers = (config: T5Config): number => config.num_decoder_layers ?? config.num_layers;
 const isTied = (config: T5Config): boolean => config.tie_word_embeddings ?? true;
 
-/** Dense without bias; T5 draws weights by fan-in. */
-const dense = (g: Scope, x: Tensor, width: number, std: number): Tensor => linear(g, x, width, { bias: false, std });
+/**
+ * The deviation of fresh weights: T5's own by fan-in, which suits Adafactor's relative steps, or one for all where the config
+ * says `initializer_range`: AdamW's steps are of one size, and embeddings of deviation 1 hardly move under them.
+ */
+const deviation = (config: T5Config, own: number): number => config.initializer_range ?? own;
+
+/** Dense without bias. */
+const dense = (g: Scope, x: Tensor, width: number, config: T5Config, std: number): Tensor => linear(g, x, width, { bias: false, std: deviation(config, std) });
 
 /** One of a head's projections, [batch, heads, tokens, d_kv]. */
 function project(g: Scope, name: 'q' | 'k' | 'v', x: Tensor, config: T5Config): Tensor {
   const std = name === 'q' ? (config.d_model * config.d_kv) ** -0.5 : config.d_model ** -0.5;
-  return splitHeads(dense(g.scope(name), x, config.num_heads * config.d_kv, std), config.num_heads);
+  return splitHeads(dense(g.scope(name), x, config.num_heads * config.d_kv, config, std), config.num_heads);
 }
 
 /** Mixes values and projects back: the scores are not divided by sqrt(d_kv). */
 function mix(g: Scope, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, config: T5Config): Tensor {
-  return dense(g.scope('o'), mergeHeads(attend(q, k, v, { mask, scale: 1 })), config.d_model, (config.num_heads * config.d_kv) ** -0.5);
+  return dense(g.scope('o'), mergeHeads(attend(q, k, v, { mask, scale: 1 })), config.d_model, config, (config.num_heads * config.d_kv) ** -0.5);
 }
 
 /**
@@ -97,7 +106,7 @@ function relativeBias(g: Scope, queries: Tensor, keys: Tensor, isBidirectional: 
   const distance = clip(isBidirectional ? abs(offset) : neg(offset), 0, maxDistance);
   const bucket = gather(table, distance);
   const signed = isBidirectional ? add(bucket, mul(cast(greater(offset, 0), 'int64'), sided)) : bucket;
-  const weights = embedding(g.scope('relative_attention_bias'), signed, buckets, config.num_heads, config.d_model ** -0.5); // [.., tokens, keys, heads]
+  const weights = embedding(g.scope('relative_attention_bias'), signed, buckets, config.num_heads, deviation(config, config.d_model ** -0.5)); // [.., tokens, keys, heads]
   return transpose(weights, [0, 3, 1, 2]);
 }
 
@@ -112,9 +121,9 @@ function feedForward(g: Scope, x: Tensor, config: T5Config): Tensor {
   const kind = config.feed_forward_proj ?? 'relu';
   const isGated = kind.startsWith('gated-');
   const activation = config.dense_act_fn ?? (kind === 'gated-gelu' ? 'gelu_new' : kind.replace('gated-', ''));
-  const up = (name: string): Tensor => dense(g.scope(name), x, config.d_ff, config.d_model ** -0.5);
+  const up = (name: string): Tensor => dense(g.scope(name), x, config.d_ff, config, config.d_model ** -0.5);
   const inner = isGated ? mul(activate(up('wi_0'), activation), up('wi_1')) : activate(up('wi'), activation);
-  return dense(g.scope('wo'), inner, config.d_model, config.d_ff ** -0.5);
+  return dense(g.scope('wo'), inner, config.d_model, config, config.d_ff ** -0.5);
 }
 
 function encode(g: Scope, x: Tensor, mask: Tensor, config: T5Config): Tensor {
@@ -159,12 +168,12 @@ function decode(g: Scope, x: Tensor, context: DecoderContext, config: T5Config):
   return rmsNorm(g.scope('decoder', 'final_layer_norm'), hidden, epsilon(config));
 }
 
-const embed = (g: Scope, inputIds: Tensor, config: T5Config): Tensor => embedding(g.scope('shared'), inputIds, config.vocab_size, config.d_model, 1);
+const embed = (g: Scope, inputIds: Tensor, config: T5Config): Tensor => embedding(g.scope('shared'), inputIds, config.vocab_size, config.d_model, deviation(config, 1));
 
 function head(g: Scope, hidden: Tensor, config: T5Config): Tensor {
   const scaled = (config.scale_decoder_outputs ?? isTied(config)) ? mul(hidden, config.d_model ** -0.5) : hidden;
   const [owner, std] = isTied(config) ? [g.scope('shared'), 1] : [g.scope('lm_head'), config.d_model ** -0.5];
-  return linearWith(scaled, owner.parameter('weight', [config.vocab_size, config.d_model], { initialiser: { kind: 'normal', std } }), null);
+  return linearWith(scaled, owner.parameter('weight', [config.vocab_size, config.d_model], { initialiser: { kind: 'normal', std: deviation(config, std) } }), null);
 }
 
 /** The parts of T5. */
