@@ -67,7 +67,7 @@ export type {
 } from './contracts/language-model.ts';
 
 // Contracts: what people do with a model
-export type { ImageSource, RawImage } from './contracts/image.ts';
+export type { ImageSource, RawPixels } from './contracts/image.ts';
 export type {
   AttentionMap,
   GenerateEvent,

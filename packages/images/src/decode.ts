@@ -5,10 +5,10 @@
  */
 import sharp from 'sharp';
 import { QuerentError, isQuerentError } from '@querent/core';
+import type { ImageSource, RawPixels } from '@querent/core';
 import { sniffFormat } from './formats.ts';
 import { isRawPixels, nameSource, readSource } from './source.ts';
 import type { RawImage } from './raw-image.ts';
-import type { ImageSource, RawPixels } from './source.ts';
 
 export interface DecodeOptions {
   /** Refuse pictures with more pixels; 100 million when not given. Checked before anything is decoded. */

@@ -1,7 +1,7 @@
 // Bytes to pixels
 export { decodeImage } from './decode.ts';
 export type { DecodeOptions } from './decode.ts';
-export type { ImageSource, RawPixels } from './source.ts';
+export type { ImageSource, RawPixels } from '@querent/core';
 export type { RawImage } from './raw-image.ts';
 
 // Pixels to what an encoder reads

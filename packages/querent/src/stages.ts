@@ -7,7 +7,7 @@
  * that memory stays flat; decoding of the next images overlaps the encoder, which overlaps the language model.
  */
 import { from, mapBounded, mapResults } from '@querent/core';
-import type { GenerateOptions, ImageSource, LoadedModel, RawImage, Result, Stage, TensorData } from '@querent/core';
+import type { GenerateOptions, ImageSource, LoadedModel, RawPixels, Result, Stage, TensorData } from '@querent/core';
 import { isFailure } from '@querent/core';
 import { decodeImage } from '@querent/images';
 import type { BatchedOptions, GeneratedText } from '@querent/tasks';
@@ -29,11 +29,11 @@ export interface DecodeStageOptions {
 }
 
 /** Items → pixels, off the main thread. A file that is missing, damaged, too large or no picture fails alone. */
-export function decode<Item extends ImageItem>(options: DecodeStageOptions = {}): Stage<Item, Result<Item, RawImage>> {
+export function decode<Item extends ImageItem>(options: DecodeStageOptions = {}): Stage<Item, Result<Item, RawPixels>> {
   const { concurrency = 4, maxPixels } = options;
   const limits = maxPixels === undefined ? {} : { maxPixels };
   return mapBounded(
-    async (item: Item, { signal }): Promise<RawImage> => {
+    async (item: Item, { signal }): Promise<RawPixels> => {
       const image: ImageSource = holdsImage<{ readonly image: ImageSource }>(item) ? item.image : item;
       return { ...(await decodeImage(image, { signal, ...limits })), channels: 3 };
     },

@@ -1,15 +1,19 @@
 /** What may be given as an image, anywhere. Types only; `@querent/images` decodes and prepares them. */
 
-/** Pixels as they are: RGB or RGBA or grey, 8 bits a channel, row by row, channels last. */
-export interface RawImage {
+/** Pixels that need no decoding; also what a canvas' `ImageData` looks like. */
+export interface RawPixels {
   readonly width: number;
   readonly height: number;
-  readonly channels: 1 | 3 | 4;
-  /** `width * height * channels` bytes. */
-  readonly data: Uint8Array;
+  /** Found from the length of `data` when not given. Alpha is dropped, grey is repeated. */
+  readonly channels?: 1 | 3 | 4;
+  /** uint8 `[height, width, channels]`, interleaved. */
+  readonly data: Uint8Array | Uint8ClampedArray;
 }
 
-/** Encoded bytes or pixels; a string is a path or an http(s), file or data URL. */
+/**
+ * A file's path; a `file:`, `http:`, `https:` or `data:` URL; the bytes of a picture; a stream of them (web or Node,
+ * used up by reading); or pixels.
+ */
 export type ImageSource =
   | string
   | URL
@@ -18,4 +22,4 @@ export type ImageSource =
   | Blob
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array>
-  | RawImage;
+  | RawPixels;
