@@ -3,28 +3,26 @@
  * language model, weights to begin with) and says how the trained folder is written; the graphs and the feeding are in
  * `stage1.ts` and `stage2.ts`.
  */
-import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { EncoderConfig, JsonSchema, LanguageModelPlugin, ParameterSet, TensorData } from '@querent/core';
+import type { JsonSchema, LanguageModelPlugin, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { createGraph } from '@querent/graph';
 import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
-import { createImageProcessor, decodeImage } from '@querent/images';
 import { readAnnotations } from '../data/annotations.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
 import { createTextEncoder } from '../data/encode-text.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
-import { openFeatureCache } from '../data/feature-cache.ts';
 import { captionPairs } from '../data/image-captions.ts';
 import { cachedFeatures } from '../data/feature-source.ts';
+import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
-import { imageViews, viewOptionsSchema } from '../data/views.ts';
+import { viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
 import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
+import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
 import { prepareSelfCritical } from './scst.ts';
 import type { Stage1Numbers } from './stage1.ts';
@@ -203,44 +201,14 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
 }
 
 async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[], options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const folder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
-  const plugin = options.plugins.encoder(String(folder.config['model_type']));
-  const config = { ...plugin.defaults, ...folder.config } as EncoderConfig; // the plugin's schema has accepted it
-  const processor = createImageProcessor(plugin.preprocess(config));
-  const g = createGraph('encoder');
-  const { height, width } = processor;
-  const output = plugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, height, width]), config);
-  g.output('features', output.lastHiddenState);
+  const { config: folderConfig, parameters } = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
+  const encoder = encoderOf(folderConfig, options.plugins);
   // In memory rather than mapped: engines may then lay the weights out for speed.
-  await using encoder = await options.engine.compile(g.graph, await loadTensors(folder.parameters));
-
-  const { views } = recipe;
-  const key = createHash('sha256').update(JSON.stringify([folder.config, views, images.map((image) => image.filename)])).digest('hex').slice(0, 16);
+  await using executable = await options.engine.compile(encoderGraph(encoder), await loadTensors(parameters));
   await mkdir(options.cacheFolder, { recursive: true });
-  const progress: RecipeEvent[] = [];
-  const opening = openFeatureCache({
-    file: join(options.cacheFolder, `features-${key}.f16`),
-    images: images.length,
-    views: views.count,
-    patches: plugin.patches(config),
-    width: plugin.width(config),
-    compute: async (index) => {
-      const picture = await decodeImage(join(options.dataFolder, recipe.images, images[index]!.filename));
-      const pixels = imageViews(picture, processor, views, index);
-      const { features: computed } = await encoder.run({ pixel_values: pixels });
-      return (computed as TensorData<'float32'>).data; // the encoder's output is float32
-    },
-    onProgress: (done, total) => progress.push({ type: 'prepare', what: 'features', done, total }),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
-  let cache: FeatureCache | undefined;
-  let failure: unknown;
-  const settled = opening.then((opened) => { cache = opened; }, (error: unknown) => { failure = error; });
-  while (cache === undefined && failure === undefined) {
-    await Promise.race([settled, new Promise((wake) => setTimeout(wake, 500))]);
-    const latest = progress.splice(0).at(-1);
-    if (latest !== undefined) yield latest;
-  }
-  if (cache === undefined) throw failure;
-  return cache;
+  const pictures = { folder: join(options.dataFolder, recipe.images), filenames: images.map((image) => image.filename) };
+  const { views } = recipe;
+  const { cacheFolder } = options;
+  const { processor } = encoder;
+  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig, executable }, { ...watch, pictures, views, processor, cacheFolder }));
 }

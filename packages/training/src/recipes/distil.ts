@@ -7,18 +7,18 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { EncoderConfig, EncoderPlugin, JsonSchema, TensorData } from '@querent/core';
-import { QuerentError, validate } from '@querent/core';
+import type { JsonSchema, TensorData } from '@querent/core';
+import { QuerentError } from '@querent/core';
 import { createGraph, linear, slice } from '@querent/graph';
 import type { JsonObject } from '@querent/hub';
 import { loadTensors, openModelFolder, saveModelFolder } from '@querent/hub';
-import type { ColorJitter, ImageProcessor } from '@querent/images';
-import { colorJitter, createImageProcessor } from '@querent/images';
+import type { ColorJitter } from '@querent/images';
+import { colorJitter } from '@querent/images';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
 import type { PictureList, PictureSource } from '../data/picture-sources.ts';
 import { listPictures, pictureSourceSchema } from '../data/picture-sources.ts';
-import type { CachedEncoder, ViewCacheOptions } from '../data/view-caches.ts';
+import type { CachedEncoder } from '../data/view-caches.ts';
 import { assertSameView, openViewFeatures, openViewPixels } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { viewOptionsSchema } from '../data/views.ts';
@@ -28,6 +28,8 @@ import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
 import { initialise, trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
+import type { Encoder } from './frozen-encoder.ts';
+import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
 
 export interface DistilRecipe extends RunNumbers {
   readonly kind: 'distil';
@@ -83,12 +85,6 @@ const STATISTICS = /\.running_(mean|var)$/;
 /** Pictures whose features the channels' statistics are taken from. */
 const SAMPLED_PICTURES = 512;
 
-interface Encoder {
-  readonly plugin: EncoderPlugin;
-  readonly config: EncoderConfig;
-  readonly processor: ImageProcessor;
-}
-
 /** The caches of one source of pictures. */
 interface Views {
   readonly features: FeatureCache;
@@ -101,8 +97,8 @@ interface Views {
  */
 export async function* prepareDistil(recipe: DistilRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
   const folder = await openModelFolder(resolve(options.recipeFolder, recipe.teacher));
-  const teacher = encoderOf(folder.config, options);
-  const student = encoderOf(recipe.student_config, options);
+  const teacher = encoderOf(folder.config, options.plugins);
+  const student = encoderOf(recipe.student_config, options.plugins);
   assertSameView(teacher.processor, student.processor);
   const positions = alignedPositions(student, teacher);
   const lists: PictureList[] = [];
@@ -116,7 +112,7 @@ export async function* prepareDistil(recipe: DistilRecipe, options: TrainRecipeO
   let isReady = false;
   try {
     const views: Views[] = [];
-    await using executable = await options.engine.compile(inferenceGraph(teacher), await loadTensors(folder.parameters));
+    await using executable = await options.engine.compile(encoderGraph(teacher), await loadTensors(folder.parameters));
     const cached: CachedEncoder = { ...teacher, folderConfig: folder.config, executable };
     const shared = { views: recipe.views, cacheFolder: options.cacheFolder };
     for (const pictures of lists) {
@@ -231,19 +227,6 @@ function fingerprint(weights: ReadonlyMap<string, TensorData<'float32'>>): strin
   return hash.digest('hex');
 }
 
-/** @throws QuerentError QRT_CONFIG_INVALID when the config does not fit the family's schema. */
-function encoderOf(given: JsonObject, options: TrainRecipeOptions): Encoder {
-  const plugin = options.plugins.encoder(String(given['model_type']));
-  const config: EncoderConfig = { ...plugin.defaults, ...validate<object>(plugin.configSchema, given, { what: `the config of the ${plugin.name} encoder` }) };
-  return { plugin, config, processor: createImageProcessor(plugin.preprocess(config)) };
-}
-
-function inferenceGraph({ plugin, config, processor }: Encoder): Parameters<TrainRecipeOptions['engine']['compile']>[0] {
-  const g = createGraph('teacher');
-  g.output('features', plugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, processor.height, processor.width]), config).lastHiddenState);
-  return g.graph;
-}
-
 /** Where the student's vectors begin that stand for the teacher's: at 1 when the student alone has a [CLS]. */
 function alignedPositions(student: Encoder, teacher: Encoder): number {
   const [own, wanted] = [student, teacher].map(({ plugin, config }) => plugin.patches(config)) as [number, number]; // two in, two out
@@ -252,35 +235,4 @@ function alignedPositions(student: Encoder, teacher: Encoder): number {
   throw new QuerentError('QRT_CONFIG_INVALID', `The student gives ${own} vectors an image, the teacher ${wanted}; expected as many, or one more for [CLS].`, {
     fix: 'Choose image_size and patch_size of /student_config so that the grids of patches are the same.',
   });
-}
-
-/** Waits for a cache and hands on how far it is; who leaves meanwhile stops the computing. */
-async function* watched(
-  what: string,
-  signal: AbortSignal | undefined,
-  open: (watch: Pick<ViewCacheOptions, 'onProgress' | 'signal'>) => Promise<FeatureCache>,
-): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const progress: RecipeEvent[] = [];
-  const leaving = new AbortController();
-  const opening = open({
-    onProgress: (done, total) => progress.push({ type: 'prepare', what, done, total }),
-    signal: signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]),
-  });
-  let isSettled = false;
-  const settled = opening.then(() => undefined, () => undefined).then(() => { isSettled = true; });
-  let isLeft = true;
-  try {
-    while (!isSettled) {
-      await Promise.race([settled, new Promise((wake) => setTimeout(wake, 500))]);
-      const latest = progress.splice(0).at(-1);
-      if (latest !== undefined) yield latest;
-    }
-    isLeft = false;
-    return await opening;
-  } finally {
-    if (isLeft) {
-      leaving.abort();
-      await opening.then((cache) => cache.close(), () => undefined); // what was computed stays on disk
-    }
-  }
 }

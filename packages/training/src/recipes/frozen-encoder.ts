@@ -1,0 +1,61 @@
+/** A frozen encoder as recipes use it: from its config to a graph, and the wait for a cache of what it makes of pictures. */
+import type { EncoderConfig, EncoderPlugin, Graph } from '@querent/core';
+import { validate } from '@querent/core';
+import { createGraph } from '@querent/graph';
+import type { JsonObject } from '@querent/hub';
+import type { ImageProcessor } from '@querent/images';
+import { createImageProcessor } from '@querent/images';
+import type { FeatureCache } from '../data/feature-cache.ts';
+import type { ViewCacheOptions } from '../data/view-caches.ts';
+import type { RecipeEvent, TrainingPlugins } from '../train-recipe.ts';
+
+export interface Encoder {
+  readonly plugin: EncoderPlugin;
+  readonly config: EncoderConfig;
+  readonly processor: ImageProcessor;
+}
+
+/** The encoder that a config asks for. @throws QuerentError QRT_CONFIG_INVALID when the config does not fit the family's schema. */
+export function encoderOf(given: JsonObject, plugins: TrainingPlugins): Encoder {
+  const plugin = plugins.encoder(String(given['model_type']));
+  const config: EncoderConfig = { ...plugin.defaults, ...validate<object>(plugin.configSchema, given, { what: `the config of the ${plugin.name} encoder` }) };
+  return { plugin, config, processor: createImageProcessor(plugin.preprocess(config)) };
+}
+
+/** `pixel_values` [batch, 3, height, width] → `features` [batch, patches, width]. */
+export function encoderGraph({ plugin, config, processor }: Encoder): Graph {
+  const g = createGraph('encoder');
+  g.output('features', plugin.build(g, g.input('pixel_values', 'float32', ['batch', 3, processor.height, processor.width]), config).lastHiddenState);
+  return g.graph;
+}
+
+/** Waits for a cache and hands on how far it is; who leaves meanwhile stops the computing. */
+export async function* watched(
+  what: string,
+  signal: AbortSignal | undefined,
+  open: (watch: Pick<ViewCacheOptions, 'onProgress' | 'signal'>) => Promise<FeatureCache>,
+): AsyncGenerator<RecipeEvent, FeatureCache> {
+  const progress: RecipeEvent[] = [];
+  const leaving = new AbortController();
+  const opening = open({
+    onProgress: (done, total) => progress.push({ type: 'prepare', what, done, total }),
+    signal: signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]),
+  });
+  let isSettled = false;
+  const settled = opening.then(() => undefined, () => undefined).then(() => { isSettled = true; });
+  let isLeft = true;
+  try {
+    while (!isSettled) {
+      await Promise.race([settled, new Promise((wake) => setTimeout(wake, 500))]);
+      const latest = progress.splice(0).at(-1);
+      if (latest !== undefined) yield latest;
+    }
+    isLeft = false;
+    return await opening;
+  } finally {
+    if (isLeft) {
+      leaving.abort();
+      await opening.then((cache) => cache.close(), () => undefined); // what was computed stays on disk
+    }
+  }
+}
