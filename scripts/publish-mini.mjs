@@ -21,8 +21,8 @@ const PARTS = [
   { run: 'mini-lm', model: 'querent-mini-lm' },
   { run: 'mini-t5', model: 'querent-mini-t5-lm' },
   { run: 'mini-stage1', model: 'querent-mini-retrieval', encoder: 'efficientnet-lite0' },
-  { run: 'mini-stage2', model: 'querent-mini', encoder: 'efficientnet-lite0', language: 'querent-mini-lm' },
-  { run: 'mini-stage2-t5', model: 'querent-mini-t5', encoder: 'efficientnet-lite0', language: 'querent-mini-t5-lm' },
+  { run: 'mini-scst', model: 'querent-mini', encoder: 'efficientnet-lite0', language: 'querent-mini-lm' },
+  { run: 'mini-scst-t5', model: 'querent-mini-t5', encoder: 'efficientnet-lite0', language: 'querent-mini-t5-lm' },
 ];
 
 for (const { run, model, encoder, language } of PARTS) {

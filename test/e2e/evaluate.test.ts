@@ -25,6 +25,15 @@ describe('querent evaluate', () => {
     expect(Object.values(figures).every(Number.isFinite)).toBe(true);
   });
 
+  it('caption: takes other decoding options, and judges shuffled on request', async () => {
+    await using folder = await temporary();
+    const words = ['evaluate', 'caption', '--model', await tinyModel(folder.path), '--images', PHOTOS, '--annotations', await annotations(folder.path), '--json'];
+    const { code, stdout } = await querent([...words, '--beams', '2', '--length-penalty', '-1', '--shuffled']);
+    expect(code).toBe(0);
+    expect((JSON.parse(stdout) as Record<string, number>)['images']).toBe(4);
+    expect((await querent([...words, '--length-penalty', 'long'])).code).toBe(2);
+  });
+
   it('retrieval: recall by ITC, and re-ranked by ITM', async () => {
     await using folder = await temporary();
     const model = join(folder.path, 'retrieval');
