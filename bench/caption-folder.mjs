@@ -43,7 +43,7 @@ for (const [name, bytes] of Object.entries(badFiles)) await writeFile(join(bad, 
 const inputs = [...photographs];
 Object.keys(badFiles).forEach((name, i) => inputs.splice(Math.floor((inputs.length * (i + 1)) / 5), 0, join(bad, name)));
 
-await using caption = await pipeline('caption', values.model === undefined ? {} : { model: values.model });
+const caption = await pipeline('caption', values.model === undefined ? {} : { model: values.model });
 await caption(photographs[0]);
 const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
@@ -58,6 +58,7 @@ for await (const { error } of caption(inputs)) {
 const seconds = (performance.now() - started) / 1000;
 delay.disable();
 await rm(bad, { recursive: true });
+await caption.dispose();
 process.stdout.write(
   `${JSON.stringify({
     photographs: photographs.length,
