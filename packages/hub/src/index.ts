@@ -15,6 +15,8 @@ export type { SaveModelOptions } from './model-folder-save.ts';
 
 // Text.
 export { createTokenizer, loadTokenizer } from './tokenizer.ts';
+export { padRows } from './pad-rows.ts';
+export type { PaddedRows } from './pad-rows.ts';
 export type { EncodeBatchOptions, EncodedBatch, EncodeOptions, Tokenizer } from './tokenizer.ts';
 export type { SpecialTokens } from './tokenizer-specials.ts';
 export { normalizeText, trainByteLevelBpe } from './tokenizer-train.ts';

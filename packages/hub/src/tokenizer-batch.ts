@@ -1,4 +1,5 @@
 /** Many texts as one rectangle of ids with its mask. */
+import { padRows } from './pad-rows.ts';
 import { QuerentError } from '@querent/core';
 import type { EncodeBatchOptions, EncodedBatch, Tokenizer } from './tokenizer.ts';
 
@@ -16,15 +17,7 @@ export function encodeBatch(tokenizer: Tokenizer, texts: readonly string[], opti
       fix: 'Name one as `pad_token` in tokenizer_config.json.',
     });
   }
-  const ids = new BigInt64Array(rows.length * width).fill(BigInt(pad ?? 0));
-  const mask = new BigInt64Array(rows.length * width);
-  rows.forEach((row, r) => {
-    const start = r * width + (side === 'left' ? width - row.length : 0);
-    row.forEach((id, i) => {
-      ids[start + i] = BigInt(id);
-      mask[start + i] = 1n;
-    });
-  });
+  const { ids, mask } = padRows(rows, pad ?? 0, side, width);
   const shape = [rows.length, width];
   return { inputIds: { dtype: 'int64', shape, data: ids }, attentionMask: { dtype: 'int64', shape, data: mask } };
 }

@@ -1,4 +1,5 @@
 /** Texts as ids: prompts of a language model, answers to score, and texts that the bridge reads. */
+import { padRows } from '@querent/hub';
 import type { SpecialTokens, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
@@ -26,17 +27,8 @@ export function assertIds(ids: TensorData<'int64'>, vocabulary: number, reader: 
 
 /** Rows of unequal length as one rectangle; `filler` stands where the mask is 0. */
 export function rectangle(rows: readonly (readonly number[])[], filler: number, side: 'left' | 'right'): TextFeeds {
-  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
+  const { ids, mask, width } = padRows(rows, filler, side);
   const shape = [rows.length, width];
-  const ids = new BigInt64Array(rows.length * width).fill(BigInt(filler));
-  const mask = new BigInt64Array(rows.length * width);
-  rows.forEach((row, r) => {
-    const start = r * width + (side === 'left' ? width - row.length : 0);
-    row.forEach((id, i) => {
-      ids[start + i] = BigInt(id);
-      mask[start + i] = 1n;
-    });
-  });
   return { ids: { dtype: 'int64', shape, data: ids }, mask: { dtype: 'int64', shape, data: mask } };
 }
 

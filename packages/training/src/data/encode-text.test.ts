@@ -1,8 +1,8 @@
 import type { Tokenizer } from '@querent/hub';
-import { createTokenizer, trainByteLevelBpe } from '@querent/hub';
+import { createTokenizer, trainByteLevelBpe, padRows } from '@querent/hub';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { createTextEncoder, padRows, tokenCorpus } from './encode-text.ts';
+import { createTextEncoder, tokenCorpus } from './encode-text.ts';
 import { normaliseCaption } from './text.ts';
 
 const TEXTS = ['a brown dog runs in the snow', 'two dogs run', 'the brown cat sits', 'a dog and a cat'];

@@ -50,18 +50,3 @@ export function tokenCorpus(sequences: Iterable<readonly number[]>): TokenCorpus
     lengthOf: (index) => starts[index + 1]! - starts[index]!,
   };
 }
-
-/** Rows of unequal length as int64 [rows, longest], filled with `padding` on one side, and their mask. */
-export function padRows(rows: readonly ArrayLike<number>[], padding: number, side: 'left' | 'right'): { ids: BigInt64Array; mask: BigInt64Array; width: number } {
-  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
-  const ids = new BigInt64Array(rows.length * width).fill(BigInt(padding));
-  const mask = new BigInt64Array(rows.length * width);
-  rows.forEach((row, r) => {
-    const start = r * width + (side === 'left' ? width - row.length : 0);
-    for (let i = 0; i < row.length; i++) {
-      ids[start + i] = BigInt(row[i]!);
-      mask[start + i] = 1n;
-    }
-  });
-  return { ids, mask, width };
-}

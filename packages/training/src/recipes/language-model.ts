@@ -6,10 +6,10 @@
 import { join } from 'node:path';
 import type { JsonSchema, LanguageModelPlugin, TensorData } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
-import { saveModelFolder } from '@querent/hub';
+import { saveModelFolder, padRows } from '@querent/hub';
 import { createGraph } from '@querent/graph';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
-import { createTextEncoder, padRows, tokenCorpus } from '../data/encode-text.ts';
+import { createTextEncoder, tokenCorpus } from '../data/encode-text.ts';
 import { readAnnotations } from '../data/annotations.ts';
 import type { KeywordOptions } from '../data/text.ts';
 import { drawKeywords, normaliseCaption, readLines } from '../data/text.ts';

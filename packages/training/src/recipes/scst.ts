@@ -4,10 +4,10 @@
  * image's other captions (a leave-one-out baseline), and the loss is Σ advantage · -log p. The reward and the sampler come
  * from outside: this package knows neither a metric nor a decoding loop.
  */
+import { padRows } from '@querent/hub';
 import type { Engine, LanguageModelPlugin, ParameterSet, Tensor, TensorData } from '@querent/core';
 import { createGraph, gather, mul, reduceMean, reduceSum } from '@querent/graph';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
-import { padRows } from '../data/encode-text.ts';
 import { normaliseCaption } from '../data/text.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';

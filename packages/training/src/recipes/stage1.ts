@@ -2,11 +2,11 @@
  * Stage 1: the Q-Former learns from image–caption pairs beside a frozen encoder (BLIP-2, section 3.1). The graph of the
  * losses is `objectives/stage1.ts`; this file feeds it from cached features. Read `stage2.ts` next.
  */
+import { padRows } from '@querent/hub';
 import type { BridgeConfig, BridgePlugin, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, dimTerms } from '@querent/graph';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
-import { padRows } from '../data/encode-text.ts';
 import type { FeatureSource } from '../data/feature-source.ts';
 import type { CaptionPairs } from '../data/image-captions.ts';
 import { gumbelNoise } from '../data/image-captions.ts';

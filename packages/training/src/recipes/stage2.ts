@@ -3,11 +3,11 @@
  * (BLIP-2, section 3.2). Which family of language model it is shows only in its plugin: decoder-only ones are trained with
  * the language-modelling loss, encoder-decoder ones with the prefix-LM loss.
  */
+import { padRows } from '@querent/hub';
 import type { BridgeConfig, BridgePlugin, GraphScope, LanguageModelPlugin, ParameterSet, Tensor, TensorData } from '@querent/core';
 import { createGraph, dimTerms, linear } from '@querent/graph';
 import type { Tokenizer } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
-import { padRows } from '../data/encode-text.ts';
 import type { FeatureSource } from '../data/feature-source.ts';
 import type { CaptionPairs } from '../data/image-captions.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
