@@ -137,7 +137,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       history.push({ step, learningRate, gradientNorm, losses });
       const samplesPerSecond = speed(samples);
       yield { type: 'step', step, steps, loss, losses, learningRate, gradientNorm, samplesPerSecond, secondsLeft: ((steps - step) * samples) / samplesPerSecond };
-      if (options.checkpoints !== undefined && step < steps && Date.now() - savedAt > options.checkpoints.everySeconds * 1000) {
+      if (options.checkpoints !== undefined && step < steps && Date.now() - savedAt >= options.checkpoints.everySeconds * 1000) {
         const event = await save();
         savedAt = Date.now();
         if (event !== undefined) yield event;
