@@ -10,6 +10,7 @@ import type { LanguageModelPlugin } from './contracts/language-model.ts';
 import type { MetricPlugin } from './contracts/metric.ts';
 import type { ObjectivePlugin } from './contracts/objective.ts';
 import type { JsonSchema, PluginBase, PluginKind } from './contracts/plugin.ts';
+import type { StorePlugin } from './contracts/store.ts';
 import type { TaskContext, TaskDelta, TaskPlugin } from './contracts/task.ts';
 import type { SchemaType } from './schema-type.ts';
 
@@ -60,6 +61,11 @@ export function defineMetric<Prediction = string, Reference = readonly string[],
   metric: Definition<MetricPlugin<Prediction, Reference, Config>>,
 ): Defined<MetricPlugin<Prediction, Reference, Config>> {
   return define('metric', metric);
+}
+
+/** A store of image vectors. */
+export function defineStore(store: Definition<StorePlugin>): Defined<StorePlugin> {
+  return define('store', store);
 }
 
 /** A task whose input and output types are those of its schemas. */

@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   QRT_MODEL_UNSUPPORTED: 'No plugin is registered for this model_type.',
   QRT_PLUGIN_INVALID: 'A plugin does not keep its contract.',
   QRT_PLUGIN_UNKNOWN: 'No plugin of that kind and name is registered.',
+  QRT_STORE: 'A store of vectors is damaged, not there, or was made by another model.',
   QRT_TOKENIZER: 'A tokenizer file is damaged or of a kind that is not read.',
   QRT_USAGE: 'A command or function was called with arguments it does not take.',
   QRT_VERIFY_FAILED: 'Outputs differ from the reference by more than the tolerance.',

@@ -83,6 +83,7 @@ export type { Judged, MetricPlugin, MetricResult } from './contracts/metric.ts';
 
 // Writing plugins
 export {
+export type { StoreEntry, StoreHit, StoreOpenOptions, StorePlugin, StoreRow, StoreSearchOptions, StoreSpace, VectorStore } from './contracts/store.ts';
   defineBridge,
   defineDataset,
   defineEncoder,
@@ -93,6 +94,7 @@ export {
   defineTask,
 } from './define.ts';
 export type { Definition, SchemaTask } from './define.ts';
+  defineStore,
 export type { SchemaType } from './schema-type.ts';
 
 // Finding plugins: the composition root's

@@ -59,6 +59,7 @@ export function modelGraphs(parts: ModelParts): ModelGraphs {
         const images = g.input('images', 'int64', ['rows']);
         const logits = match(featuresInput(parts, g), textInput(g, 'rows'), { images }); // [rows, 2]
         g.output('probability', squeeze(slice(softmax(logits, 1), 1, 1, 2), [1])); // [rows]
+        g.output('logit', squeeze(slice(logits, 1, 1, 2), [1])); // [rows]
       }),
     attend: () => overBridge(parts, 'attend', (g, bridge) => g.output('attention', attention(parts, bridge.encode(featuresInput(parts, g))))),
     attend_with_text: () =>

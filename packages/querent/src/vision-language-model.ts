@@ -180,17 +180,12 @@ export class VisionLanguageModel implements LoadedModel {
     return this.#run('text_features', await this.#bridgeText(texts), 'text_features', options);
   }
 
-  async match(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
-    this.#require('match');
-    const { images = texts.map((_, i) => i) } = options;
-    const count = features.shape[0] ?? 0;
-    if (images.length !== texts.length || images.some((image) => !Number.isInteger(image) || image < 0 || image >= count)) {
-      throw new QuerentError('QRT_USAGE', `${texts.length} texts were to be matched with images [${images.slice(0, 8).join(', ')}${images.length > 8 ? ', …' : ''}] of ${count}.`, {
-        fix: 'Give one text an image, or `images` with the number of the image of each text.',
-      });
-    }
-    const feeds = { features, images: int64([images.length], images), ...(await this.#bridgeText(texts)) };
-    return (await this.#run('match', feeds, 'probability', options)).data;
+  match(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
+    return this.#match('probability', features, texts, options);
+  }
+
+  matchLogits(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
+    return this.#match('logit', features, texts, options);
   }
 
   async attend(features: TensorData<'float32'>, text: string, options: ModelCallOptions = {}): Promise<readonly AttentionMap[]> {
@@ -209,6 +204,19 @@ export class VisionLanguageModel implements LoadedModel {
   [Symbol.asyncDispose](): Promise<void> {
     this.#onDispose(this);
     return this.#executables[Symbol.asyncDispose]();
+  }
+
+  async #match(output: 'probability' | 'logit', features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions): Promise<Float32Array> {
+    this.#require('match');
+    const { images = texts.map((_, i) => i) } = options;
+    const count = features.shape[0] ?? 0;
+    if (images.length !== texts.length || images.some((image) => !Number.isInteger(image) || image < 0 || image >= count)) {
+      throw new QuerentError('QRT_USAGE', `${texts.length} texts were to be matched with images [${images.slice(0, 8).join(', ')}${images.length > 8 ? ', …' : ''}] of ${count}.`, {
+        fix: 'Give one text an image, or `images` with the number of the image of each text.',
+      });
+    }
+    const feeds = { features, images: int64([images.length], images), ...(await this.#bridgeText(texts)) };
+    return (await this.#run('match', feeds, output, options)).data;
   }
 
   /** Runs a graph; its one output. An abort does not wait for the run. */

@@ -112,6 +112,8 @@ export interface LoadedModel extends AsyncDisposable {
   embedTexts(texts: readonly string[], options?: ModelCallOptions): Promise<TensorData<'float32'>>;
   /** The probability that text `i` belongs to image `i` (ITM): one number in [0, 1] a row. */
   match(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
+  /** The matching head's raw logit of "they belong together", one a row: what BLIP-2 adds to the cosine to rank (a probability near 1 no longer tells two good matches apart). */
+  matchLogits?(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
   /** Where the queries looked while the bridge read one image with a text: one map a word. */
   attend(features: TensorData<'float32'>, text: string, options?: ModelCallOptions): Promise<readonly AttentionMap[]>;
 }

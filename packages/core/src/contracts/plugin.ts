@@ -9,6 +9,7 @@ import type { EnginePlugin } from './engine-plugin.ts';
 import type { LanguageModelPlugin } from './language-model.ts';
 import type { MetricPlugin } from './metric.ts';
 import type { ObjectivePlugin } from './objective.ts';
+import type { StorePlugin } from './store.ts';
 import type { TaskPlugin } from './task.ts';
 
 /** The version of the contracts of this folder. A plugin written for another one is refused. */
@@ -27,6 +28,7 @@ export interface PluginKinds {
   readonly task: TaskPlugin;
   readonly dataset: DatasetPlugin;
   readonly metric: MetricPlugin;
+  readonly store: StorePlugin;
 }
 
 export type PluginKind = keyof PluginKinds;

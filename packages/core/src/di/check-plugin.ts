@@ -24,6 +24,7 @@ const SHAPES: Readonly<Record<PluginKind, Shape>> = {
   task: { functions: ['run'], schemas: ['input', 'output'] },
   dataset: { functions: ['open'] },
   metric: { functions: ['evaluate'] },
+  store: { functions: ['open'] },
 };
 
 /**

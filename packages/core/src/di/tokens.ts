@@ -13,6 +13,7 @@ export const TOKENS: Tokens = {
   task: Symbol.for('querent.plugin.task'),
   dataset: Symbol.for('querent.plugin.dataset'),
   metric: Symbol.for('querent.plugin.metric'),
+  store: Symbol.for('querent.plugin.store'),
 };
 
 /** Every kind, in the order of the picture: engine, the three parts of a model, then what is done with it. */
