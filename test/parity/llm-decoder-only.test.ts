@@ -2,13 +2,14 @@
 import { createOnnxEngine } from '@querent/engine-onnx';
 import { createGraph } from '@querent/graph';
 import type { DecoderOnlyFamily } from '@querent/llm-adapters';
-import { decoderOnlyHidden, forget, gpt2Family, llamaFamily, mistralFamily, optFamily, qwen2Family } from '@querent/llm-adapters';
+import { decoderOnlyHidden, forget, gpt2Family, gptNeoxFamily, llamaFamily, mistralFamily, optFamily, qwen2Family } from '@querent/llm-adapters';
 import { expect, it } from 'vitest';
 import { expectClose, need, readFixture } from './llm-fixture.ts';
 
 // Each family is given the config of a fixture of its own kind.
 const families: Record<string, DecoderOnlyFamily<never>> = {
   'llm-gpt2': gpt2Family as DecoderOnlyFamily<never>,
+  'llm-gptneox': gptNeoxFamily as DecoderOnlyFamily<never>,
   'llm-llama': llamaFamily as DecoderOnlyFamily<never>,
   'llm-mistral': mistralFamily as DecoderOnlyFamily<never>,
   'llm-opt': optFamily as DecoderOnlyFamily<never>,

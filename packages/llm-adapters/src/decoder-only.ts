@@ -28,6 +28,8 @@ export interface TrunkContext {
   /** Additive, broadcasts to [batch, heads, tokens, keys]. */
   readonly mask: Tensor;
   readonly memory: Memory;
+  /** Is shown what enters each layer, [batch, tokens, hidden]: for those who compare or probe. */
+  readonly trace?: (hidden: Tensor) => void;
 }
 
 /** What a family supplies. */

@@ -3,7 +3,8 @@
  * Its dense layers are `Conv1D`: weights lie [in, out]. Names are the checkpoint's: `transformer.h.0.attn.c_attn.weight`.
  */
 import type { LanguageModelPlugin, Scope, Tensor } from '@querent/core';
-import { add, clip, embedding, gelu, gemm, layerNorm, linearWith, mergeHeads, relu, reshape, split, splitHeads } from '@querent/graph';
+import { add, clip, embedding, gemm, layerNorm, linearWith, mergeHeads, reshape, split, splitHeads } from '@querent/graph';
+import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
@@ -35,7 +36,7 @@ export const gpt2ConfigSchema: Readonly<Record<string, unknown>> = {
     n_layer: { type: 'integer', minimum: 1, description: 'Blocks.' },
     n_positions: { type: 'integer', minimum: 1, description: 'Longest text.' },
     n_inner: { type: ['integer', 'null'], minimum: 1, description: 'Width inside the feed-forward block; 4 n_embd when absent.' },
-    activation_function: { enum: ['gelu_new', 'gelu_pytorch_tanh', 'gelu', 'relu'], description: 'Default gelu_new.' },
+    activation_function: { enum: ACTIVATIONS, description: 'Default gelu_new.' },
     layer_norm_epsilon: { type: 'number', minimum: 0, description: 'Added to the variance. Default 1e-5.' },
     scale_attn_weights: { type: 'boolean', description: 'Divide scores by sqrt(head width). Default true.' },
     scale_attn_by_inverse_layer_idx: { type: 'boolean', description: 'Divide scores by the number of the layer too.' },
@@ -64,9 +65,7 @@ function attention(g: Scope, x: Tensor, layer: number, context: TrunkContext, co
 
 function feedForward(g: Scope, x: Tensor, config: Gpt2Config): Tensor {
   const inner = dense(g.scope('c_fc'), x, config.n_inner ?? 4 * config.n_embd);
-  const kind = config.activation_function ?? 'gelu_new';
-  const activated = kind === 'relu' ? relu(inner) : gelu(inner, kind === 'gelu' ? 'none' : 'tanh');
-  return dense(g.scope('c_proj'), activated, config.n_embd);
+  return dense(g.scope('c_proj'), activation(config.activation_function ?? 'gelu_new', inner), config.n_embd);
 }
 
 function trunk(g: Scope, x: Tensor, context: TrunkContext, config: Gpt2Config): Tensor {
@@ -74,6 +73,7 @@ function trunk(g: Scope, x: Tensor, context: TrunkContext, config: Gpt2Config): 
   const positions = clip(context.positions, 0); // padding takes the first row: nobody sees it
   let hidden = add(x, embedding(g.scope('transformer', 'wpe'), positions, config.n_positions, config.n_embd)); // [batch, tokens, n_embd]
   for (let i = 0; i < config.n_layer; i++) {
+    context.trace?.(hidden);
     const layer = g.scope('transformer', 'h', i);
     hidden = add(hidden, attention(layer.scope('attn'), layerNorm(layer.scope('ln_1'), hidden, epsilon), i, context, config));
     hidden = add(hidden, feedForward(layer.scope('mlp'), layerNorm(layer.scope('ln_2'), hidden, epsilon), config));

@@ -4,6 +4,8 @@ export { default as llama, llamaConfigSchema, llamaFamily } from './llama.ts';
 export type { LlamaConfig } from './llama.ts';
 export { default as gpt2, gpt2ConfigSchema, gpt2Family } from './gpt2.ts';
 export type { Gpt2Config } from './gpt2.ts';
+export { default as gptNeox, gptNeoxConfigSchema, gptNeoxFamily } from './gpt-neox.ts';
+export type { GptNeoxConfig } from './gpt-neox.ts';
 export { default as mistral, mistralConfigSchema, mistralFamily } from './mistral.ts';
 export type { MistralConfig } from './mistral.ts';
 export { default as qwen2, qwen2ConfigSchema, qwen2Family } from './qwen2.ts';

@@ -3,7 +3,8 @@
  * Names are the checkpoint's: `model.layers.0.self_attn.q_proj.weight`. Soft prompts and the loss are in `decoder-only.ts`.
  */
 import type { LanguageModelPlugin, Scope, Tensor } from '@querent/core';
-import { add, embedding, gelu, linear, linearWith, mergeHeads, mul, relu, rmsNorm, sigmoid, splitHeads } from '@querent/graph';
+import { add, embedding, linear, linearWith, mergeHeads, mul, rmsNorm, splitHeads } from '@querent/graph';
+import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
@@ -41,7 +42,7 @@ export const llamaConfigSchema: Readonly<Record<string, unknown>> = {
     num_attention_heads: { type: 'integer', minimum: 1, description: 'Query heads.' },
     num_key_value_heads: { type: ['integer', 'null'], minimum: 1, description: 'Key and value heads; as many as query heads when absent.' },
     head_dim: { type: ['integer', 'null'], minimum: 2, description: 'Width of a head; hidden_size / num_attention_heads when absent.' },
-    hidden_act: { enum: ['silu', 'gelu', 'gelu_pytorch_tanh', 'relu'], description: 'Gate of the feed-forward block.' },
+    hidden_act: { enum: ACTIVATIONS, description: 'Gate of the feed-forward block.' },
     rms_norm_eps: { type: 'number', minimum: 0, description: 'Added to the mean square. Default 1e-6.' },
     attention_bias: { type: 'boolean', description: 'Biases in the attention projections.' },
     mlp_bias: { type: 'boolean', description: 'Biases in the feed-forward block.' },
@@ -54,11 +55,6 @@ export const llamaConfigSchema: Readonly<Record<string, unknown>> = {
 const headWidth = (config: LlamaConfig): number => config.head_dim ?? config.hidden_size / config.num_attention_heads;
 const keyHeads = (config: LlamaConfig): number => config.num_key_value_heads ?? config.num_attention_heads;
 const epsilon = (config: LlamaConfig): number => config.rms_norm_eps ?? 1e-6;
-
-function activate(x: Tensor, name: string): Tensor {
-  if (name === 'relu') return relu(x);
-  return name === 'silu' ? mul(x, sigmoid(x)) : gelu(x, name === 'gelu' ? 'none' : 'tanh');
-}
 
 /** Causal self-attention with rotated queries and keys. */
 function attention(g: Scope, x: Tensor, layer: number, rotated: Rotation, context: TrunkContext, config: LlamaConfig): Tensor {
@@ -76,7 +72,7 @@ function attention(g: Scope, x: Tensor, layer: number, rotated: Rotation, contex
 /** SwiGLU (Shazeer 2020): `down(act(gate(x)) * up(x))`. */
 function feedForward(g: Scope, x: Tensor, config: LlamaConfig): Tensor {
   const bias = config.mlp_bias ?? false;
-  const gate = activate(linear(g.scope('gate_proj'), x, config.intermediate_size, { bias }), config.hidden_act ?? 'silu');
+  const gate = activation(config.hidden_act ?? 'silu', linear(g.scope('gate_proj'), x, config.intermediate_size, { bias }));
   const up = linear(g.scope('up_proj'), x, config.intermediate_size, { bias });
   return linear(g.scope('down_proj'), mul(gate, up), config.hidden_size, { bias });
 }
@@ -85,6 +81,7 @@ function trunk(g: Scope, x: Tensor, context: TrunkContext, config: LlamaConfig):
   const rotated = rotation(context.positions, headWidth(config), config);
   let hidden = x; // [batch, tokens, hidden]
   for (let i = 0; i < config.num_hidden_layers; i++) {
+    context.trace?.(hidden);
     const layer = g.scope('model', 'layers', i);
     const normed = rmsNorm(layer.scope('input_layernorm'), hidden, epsilon(config));
     hidden = add(hidden, attention(layer.scope('self_attn'), normed, i, rotated, context, config));

@@ -4,7 +4,8 @@
  * Names are the checkpoint's: `model.decoder.layers.0.self_attn.q_proj.weight`. Soft prompts and the loss are in `decoder-only.ts`.
  */
 import type { LanguageModelPlugin, Scope, Tensor } from '@querent/core';
-import { add, embedding, gelu, layerNormalization, linear, linearWith, mergeHeads, relu, splitHeads } from '@querent/graph';
+import { add, embedding, layerNormalization, linear, linearWith, mergeHeads, splitHeads } from '@querent/graph';
+import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
@@ -44,7 +45,7 @@ export const optConfigSchema: Readonly<Record<string, unknown>> = {
     _remove_final_layer_norm: { type: 'boolean', description: 'Leave out the last norm.' },
     enable_bias: { type: 'boolean', description: 'Biases in the projections. Default true.' },
     layer_norm_elementwise_affine: { const: true, description: 'Norms without weights are not read.' },
-    activation_function: { enum: ['relu', 'gelu', 'gelu_new'], description: 'Default relu.' },
+    activation_function: { enum: ACTIVATIONS, description: 'Default relu.' },
     tie_word_embeddings: { type: 'boolean', description: 'The head is the embedding table. Default true.' },
     ...tokenProperties,
   },
@@ -75,9 +76,7 @@ function attention(g: Scope, x: Tensor, layer: number, context: TrunkContext, co
 function feedForward(g: Scope, x: Tensor, config: OptConfig): Tensor {
   const bias = config.enable_bias ?? true;
   const inner = linear(g.scope('fc1'), x, config.ffn_dim, { bias });
-  const kind = config.activation_function ?? 'relu';
-  const activated = kind === 'relu' ? relu(inner) : gelu(inner, kind === 'gelu' ? 'none' : 'tanh');
-  return linear(g.scope('fc2'), activated, config.hidden_size, { bias });
+  return linear(g.scope('fc2'), activation(config.activation_function ?? 'relu', inner), config.hidden_size, { bias });
 }
 
 function trunk(g: Scope, x: Tensor, context: TrunkContext, config: OptConfig): Tensor {
@@ -88,6 +87,7 @@ function trunk(g: Scope, x: Tensor, context: TrunkContext, config: OptConfig): T
   const positions = embedding(decoder.scope('embed_positions'), add(context.positions, POSITION_OFFSET), rows, config.hidden_size);
   let hidden = add(isNarrow ? linear(decoder.scope('project_in'), x, config.hidden_size, { bias: false }) : x, positions); // [batch, tokens, hidden]
   for (let i = 0; i < config.num_hidden_layers; i++) {
+    context.trace?.(hidden);
     const layer = decoder.scope('layers', i);
     const attended = attention(layer.scope('self_attn'), isBefore ? norm(layer.scope('self_attn_layer_norm'), hidden) : hidden, i, context, config);
     hidden = add(hidden, attended);

@@ -10,6 +10,8 @@ export interface RopeParameters {
   /** An older spelling of `rope_type`. */
   readonly type?: string;
   readonly factor?: number;
+  /** Share of a head that is rotated, in families that rotate a part. */
+  readonly partial_rotary_factor?: number;
   readonly low_freq_factor?: number;
   readonly high_freq_factor?: number;
   readonly original_max_position_embeddings?: number;
@@ -62,9 +64,10 @@ export function rotation(positions: Tensor, headWidth: number, config: RopeConfi
   return { cosines: cos(angles), sines: sin(angles) };
 }
 
-/** Rotates x [batch, heads, tokens, headWidth]. */
+/** Rotates x [batch, heads, tokens, headWidth]; channels beyond the rotation's width stay as they are. */
 export function rotate(x: Tensor, { cosines, sines }: Rotation): Tensor {
-  const half = Number(x.shape[3]) / 2;
-  const [a, b] = split(x, 3, [half, half]) as [Tensor, Tensor]; // split gives as many as it has sizes
-  return concat([sub(mul(a, cosines), mul(b, sines)), add(mul(b, cosines), mul(a, sines))], 3);
+  const half = Number(cosines.shape[3]);
+  const rest = Number(x.shape[3]) - 2 * half;
+  const [a, b, ...still] = split(x, 3, rest === 0 ? [half, half] : [half, half, rest]) as [Tensor, Tensor, ...Tensor[]]; // split gives as many as it has sizes
+  return concat([sub(mul(a, cosines), mul(b, sines)), add(mul(b, cosines), mul(a, sines)), ...still], 3);
 }

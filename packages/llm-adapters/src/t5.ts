@@ -5,7 +5,8 @@
  */
 import type { LanguageModelPlugin, Scope, Tensor } from '@querent/core';
 import { int64 } from '@querent/core';
-import { abs, add, cast, clip, constant, embedding, gather, gelu, greater, linear, linearWith, mergeHeads, mul, neg, range, relu, rmsNorm, sigmoid, splitHeads, sub, transpose, unsqueeze } from '@querent/graph';
+import { abs, add, cast, clip, constant, embedding, gather, greater, linear, linearWith, mergeHeads, mul, neg, range, rmsNorm, splitHeads, sub, transpose, unsqueeze } from '@querent/graph';
+import { ACTIVATIONS, activation } from './activation.ts';
 import { attend, paddingMask } from './attention.ts';
 import type { DecoderContext, EncoderDecoderFamily } from './encoder-decoder.ts';
 import { encoderDecoder } from './encoder-decoder.ts';
@@ -50,7 +51,7 @@ export const t5ConfigSchema: Readonly<Record<string, unknown>> = {
     relative_attention_max_distance: { type: 'integer', minimum: 2, maximum: 1_000_000, description: 'From here on all distances share a bucket. Default 128.' },
     layer_norm_epsilon: { type: 'number', minimum: 0, description: 'Added to the mean square. Default 1e-6.' },
     feed_forward_proj: { type: 'string', pattern: '^(gated-)?(relu|gelu|gelu_new|silu)$', description: 'Activation, gated or not. Default relu.' },
-    dense_act_fn: { enum: ['relu', 'gelu', 'gelu_new', 'silu'], description: 'Overrides the activation of feed_forward_proj.' },
+    dense_act_fn: { enum: ACTIVATIONS, description: 'Overrides the activation of feed_forward_proj.' },
     initializer_range: { type: 'number', exclusiveMinimum: 0, description: 'Deviation of all fresh weights; by fan-in when absent.' },
     tie_word_embeddings: { type: 'boolean', description: 'The head is the embedding table. Default true.' },
     scale_decoder_outputs: { type: 'boolean', description: 'Divide the decoder output by sqrt(d_model). Default: when tied.' },
@@ -110,19 +111,13 @@ function relativeBias(g: Scope, queries: Tensor, keys: Tensor, isBidirectional: 
   return transpose(weights, [0, 3, 1, 2]);
 }
 
-function activate(x: Tensor, name: string): Tensor {
-  if (name === 'relu') return relu(x);
-  if (name === 'silu') return mul(x, sigmoid(x));
-  return gelu(x, name === 'gelu' ? 'none' : 'tanh');
-}
-
 /** `wo(act(wi(x)))`, or gated: `wo(act(wi_0(x)) * wi_1(x))`. */
 function feedForward(g: Scope, x: Tensor, config: T5Config): Tensor {
   const kind = config.feed_forward_proj ?? 'relu';
   const isGated = kind.startsWith('gated-');
-  const activation = config.dense_act_fn ?? (kind === 'gated-gelu' ? 'gelu_new' : kind.replace('gated-', ''));
-  const up = (name: string): Tensor => dense(g.scope(name), x, config.d_ff, config, config.d_model ** -0.5);
-  const inner = isGated ? mul(activate(up('wi_0'), activation), up('wi_1')) : activate(up('wi'), activation);
+  const name = config.dense_act_fn ?? (kind === 'gated-gelu' ? 'gelu_new' : kind.replace('gated-', ''));
+  const up = (part: string): Tensor => dense(g.scope(part), x, config.d_ff, config, config.d_model ** -0.5);
+  const inner = isGated ? mul(activation(name, up('wi_0')), up('wi_1')) : activation(name, up('wi'));
   return dense(g.scope('wo'), inner, config.d_model, config, config.d_ff ** -0.5);
 }
 

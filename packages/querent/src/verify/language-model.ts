@@ -1,13 +1,14 @@
 /** Verifies a language model on its own: logits, hidden states and loss of a batch of prompts, and decoding. */
-import type { Graph, LanguageModelPlugin, TensorData } from '@querent/core';
-import { createGraph, crossEntropy, slice } from '@querent/graph';
+import type { Graph, LanguageModelPlugin, Tensor, TensorData } from '@querent/core';
+import { createGraph, crossEntropy, range, slice, unsqueeze } from '@querent/graph';
+import type { DecoderOnlyFamily } from '@querent/llm-adapters';
 import { causalMask, decoderOnlyHidden, encodePrompt, forget } from '@querent/llm-adapters';
-import { decoderFamily, encoderDecoderFamily } from './families.ts';
+import { decoderFamily, encoderDecoderFamily, forwardPositions } from './families.ts';
 import { check, input, reportOf } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
 import { verifyGenerations } from './generations.ts';
 import type { VerifyReport } from './report.ts';
-import { entering, runOnce } from './run-graph.ts';
+import { runOnce } from './run-graph.ts';
 import { firstRow } from './rows.ts';
 
 export async function verifyLanguageModel(fixture: Fixture, plugin: LanguageModelPlugin): Promise<VerifyReport> {
@@ -19,64 +20,59 @@ export async function verifyLanguageModel(fixture: Fixture, plugin: LanguageMode
   return reportOf(fixture, `language model ${plugin.name}`);
 }
 
+type Positions = 'mask' | 'columns' | 'given';
+
 async function decoderOnly(fixture: Fixture, plugin: LanguageModelPlugin): Promise<void> {
+  const family = decoderFamily(plugin.name);
+  if (family === undefined) return;
   const [ids, mask] = [input(fixture, 'input_ids'), input(fixture, 'attention_mask')];
   const counts = { counts: mask.data };
   const labels = fixture.inputs.get('labels');
+  const hasLabels = labels !== undefined;
   const fed = { input_ids: ids, attention_mask: mask, ...(labels === undefined ? {} : { labels }) };
-  const graph = wholeSequence(fixture, plugin, { hasLabels: labels !== undefined, hasPositions: false });
-  if (graph === undefined) return;
-  const outputs = await runOnce(graph, fixture, fed);
+  const usual = forwardPositions(plugin.name);
+  const outputs = await runOnce(wholeSequence(fixture, family, { hasLabels, positions: usual }), fixture, fed);
   check(fixture, 'logits', outputs.get('logits'), counts);
   check(fixture, 'loss', outputs.get('loss'));
 
   const alone = firstRow(ids);
   const ones: TensorData = { dtype: 'int64', shape: alone.shape, data: new BigInt64Array(alone.data.length).fill(1n) };
-  const withoutLabels = wholeSequence(fixture, plugin, { hasLabels: false, hasPositions: false });
-  if (withoutLabels !== undefined) check(fixture, 'logits_row0_alone', (await runOnce(withoutLabels, fixture, { input_ids: alone, attention_mask: ones })).get('logits'));
+  const withoutLabels = wholeSequence(fixture, family, { hasLabels: false, positions: usual });
+  check(fixture, 'logits_row0_alone', (await runOnce(withoutLabels, fixture, { input_ids: alone, attention_mask: ones })).get('logits'));
 
   const positions = fixture.inputs.get('position_ids');
-  const positioned = positions === undefined ? undefined : wholeSequence(fixture, plugin, { hasLabels: labels !== undefined, hasPositions: true });
-  if (positions === undefined || positioned === undefined) return;
-  for (const [name, actual] of await runOnce(positioned, fixture, { ...fed, position_ids: positions })) {
-    const expected = fixture.expected.get(name.startsWith('hidden') ? name : `${name}_position_ids`);
-    // What enters a projection comes flattened: the values are the same.
-    const shaped = expected !== undefined && name.startsWith('hidden') && actual.data.length === expected.data.length ? { ...actual, shape: expected.shape } : actual;
-    check(fixture, name.startsWith('hidden') ? name : `${name}_position_ids`, shaped, name === 'loss' ? {} : counts);
-  }
+  if (positions === undefined) return;
+  const positioned = await runOnce(wholeSequence(fixture, family, { hasLabels, positions: 'given' }), fixture, { ...fed, position_ids: positions });
+  for (const [name, actual] of positioned) check(fixture, name.startsWith('hidden') ? name : `${name}_position_ids`, actual, name === 'loss' ? {} : counts);
 }
 
-/** Logits and loss of every position, with what enters each layer. Undefined for a family whose trunk is not known here. */
-function wholeSequence(fixture: Fixture, plugin: LanguageModelPlugin, has: { readonly hasLabels: boolean; readonly hasPositions: boolean }): Graph | undefined {
+/** Logits and loss of every position; where positions are given, also what enters each layer. */
+function wholeSequence(fixture: Fixture, family: DecoderOnlyFamily<unknown>, has: { readonly hasLabels: boolean; readonly positions: Positions }): Graph {
   const { config } = fixture;
-  const family = decoderFamily(plugin.name);
-  if (family === undefined) return undefined;
-  const g = createGraph(plugin.name);
+  const g = createGraph(family.name);
   const shape = ['batch', 'tokens'];
   const embeddings = family.embed(g, g.input('input_ids', 'int64', shape), config);
   const mask = g.input('attention_mask', 'int64', shape);
-  const hidden = has.hasPositions
-    ? family.trunk(g, embeddings, { positions: g.input('position_ids', 'int64', shape), mask: causalMask(mask, family.window?.(config)), memory: forget }, config)
-    : decoderOnlyHidden(family, g, { embeddings, mask }, forget, config);
+  const states: Tensor[] = [];
+  const hidden =
+    has.positions === 'mask'
+      ? decoderOnlyHidden(family, g, { embeddings, mask }, forget, config)
+      : family.trunk(
+          g,
+          embeddings,
+          {
+            positions: has.positions === 'given' ? g.input('position_ids', 'int64', shape) : unsqueeze(range(mask, 'tokens'), [0]),
+            mask: causalMask(mask, family.window?.(config)),
+            memory: forget,
+            trace: (state) => states.push(state),
+          },
+          config,
+        );
   const logits = family.head(g, hidden, config);
   g.output('logits', logits);
   if (has.hasLabels) g.output('loss', crossEntropy(slice(logits, 1, 0, -1), slice(g.input('labels', 'int64', shape), 1, 1, Infinity)).loss);
-  if (!has.hasPositions) return g.graph;
-  const layers = family.layers(config);
-  for (let i = 0; i < layers; i++) {
-    const state = layerInputs(i, config?.['do_layer_norm_before'] === false).map((name) => entering(g.graph, name)).find((found) => found !== undefined);
-    if (state !== undefined) g.output(`hidden_states_position_ids.${i}`, state);
-  }
-  g.output(`hidden_states_position_ids.${layers}`, hidden);
+  if (has.positions === 'given') [...states, hidden].forEach((state, i) => g.output(`hidden_states_position_ids.${i}`, state));
   return g.graph;
-}
-
-/** The norm that a layer begins with, or its first projection where there is none: what enters it is the hidden state before the layer. */
-function layerInputs(layer: number, isPostNorm: boolean): readonly string[] {
-  return [
-    `model.layers.${layer}.input_layernorm.weight`,
-    `model.decoder.layers.${layer}.${isPostNorm ? 'self_attn.q_proj' : 'self_attn_layer_norm'}.weight`,
-  ];
 }
 
 async function encoderDecoder(fixture: Fixture, plugin: LanguageModelPlugin): Promise<void> {

@@ -1,6 +1,6 @@
 /** Compiles a graph against a fixture's weights and runs it once, in this thread: fixtures are small. */
 import { join } from 'node:path';
-import type { Engine, Graph, ParameterSet, Tensor, TensorData } from '@querent/core';
+import type { Engine, Graph, ParameterSet, TensorData } from '@querent/core';
 import { createOnnxEngine } from '@querent/engine-onnx';
 import { matchParameters } from '@querent/hub';
 import type { Fixture, Tensors } from './fixture.ts';
@@ -24,11 +24,4 @@ export async function runOnce(graph: Graph, fixture: Fixture, feeds: Readonly<Re
 /** Inputs of the fixture, by their own names. */
 export function feedsOf(fixture: Fixture, names: readonly string[]): Record<string, TensorData> {
   return Object.fromEntries(names.map((name) => [name, input(fixture, name)]));
-}
-
-/** The first input of the node that reads a parameter: what enters a norm, wherever the model file keeps it. */
-export function entering(graph: Graph, parameterName: string): Tensor | undefined {
-  const parameter = graph.parameters.get(parameterName)?.tensor.name;
-  const reader = graph.nodes.find((node) => node.inputs.some((tensor) => tensor?.name === parameter));
-  return reader?.inputs[0] ?? undefined;
 }
