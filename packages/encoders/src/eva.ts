@@ -121,3 +121,15 @@ const plugin: EncoderPlugin<EvaConfig> = {
   },
 };
 export default plugin;
+
+/** InstructBLIP's config calls the same tower `instructblip_vision_model` (HF `InstructBlipVisionModel`). */
+export const instructBlipVision: EncoderPlugin<EvaConfig> = {
+  ...plugin,
+  name: 'instructblip_vision_model',
+  configSchema: {
+    ...plugin.configSchema,
+    description: "InstructBLIP's image tower, EVA-CLIP ViT-g.",
+    properties: { model_type: { const: 'instructblip_vision_model', description: 'Names this encoder.' }, ...TRANSFORMER_PROPERTIES },
+  },
+  defaults: { ...DEFAULTS, model_type: 'instructblip_vision_model' },
+};

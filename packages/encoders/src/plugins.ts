@@ -1,8 +1,8 @@
 /** The encoders of this package: add one here. */
 import type { EncoderPlugin } from '@querent/core';
 import efficientNetLite from './efficientnet-lite.ts';
-import eva from './eva.ts';
+import eva, { instructBlipVision } from './eva.ts';
 import vit from './vit.ts';
 
-const plugins: readonly EncoderPlugin[] = [vit, eva, efficientNetLite];
+const plugins: readonly EncoderPlugin[] = [vit, eva, instructBlipVision, efficientNetLite];
 export default plugins;

@@ -1,7 +1,9 @@
-// The bridge
+// The bridges
 export { default as qformerPlugin, qformer } from './qformer.ts';
 export type { QFormer, QFormerPlugin } from './qformer.ts';
-export { QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, qformerConfigSchema } from './config.ts';
+export { default as instructQformerPlugin, instructQformer } from './instruct-qformer.ts';
+export type { InstructQFormer, InstructQFormerPlugin } from './instruct-qformer.ts';
+export { INSTRUCT_QFORMER_DEFAULTS, QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, instructQformerConfigSchema, qformerConfigSchema } from './config.ts';
 export type { QFormerConfig } from './config.ts';
 
 // Who sees whom

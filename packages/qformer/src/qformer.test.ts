@@ -5,6 +5,7 @@ import { createGraph, grad, reduceSum } from '@querent/graph';
 import { describe, expect, it } from 'vitest';
 import { QFORMER_DEFAULTS } from './config.ts';
 import type { QFormerConfig } from './config.ts';
+import instructed from './instruct-qformer.ts';
 import plugin from './qformer.ts';
 
 const STAGE_1: QFormerConfig = { ...QFORMER_DEFAULTS, vocab_size: 30523 };
@@ -95,6 +96,37 @@ describe('graphs', () => {
     const bridge = plugin.build(g, TINY, { dropout: (x) => (places.push(x.shape.length), x) });
     bridge.encode(inputs(g, 6).features);
     expect(places).toHaveLength(1 + 3 + 2); // embeddings; layer 0: self, cross, feed-forward; layer 1: self, feed-forward
+  });
+});
+
+describe("InstructBLIP's", () => {
+  const config: QFormerConfig = { ...TINY, model_type: 'instructblip_qformer', use_qformer_text_input: true };
+
+  it('reads the instruction, and gives only the queries on', () => {
+    const g = createGraph('instructed');
+    const { features, text } = inputs(g, 6);
+    const bridge = instructed.build(g, config);
+    expect(bridge.encode(features, text).queries.shape).toEqual(['batch', 3, 8]);
+    expect(bridge.readJointly(features, text).shape).toEqual(['batch', 'tokens + 3', 8]);
+    const names = [...g.graph.parameters.keys()];
+    expect(names.filter((name) => name.includes('embeddings.')).toSorted()).toEqual([
+      'qformer.embeddings.layernorm.bias', 'qformer.embeddings.layernorm.weight', 'qformer.embeddings.position_embeddings.weight', 'qformer.embeddings.word_embeddings.weight',
+    ]);
+  });
+
+  it('reads an image without one by its queries alone', () => {
+    const g = createGraph('alone');
+    const { pastKeyValues } = instructed.build(g, config).encode(inputs(g, 6).features);
+    expect(pastKeyValues).toHaveLength(2);
+    expect([...g.graph.parameters.keys()].filter((name) => /word|position|\.(intermediate|output)\./.test(name) && !/attention/.test(name))).toEqual([]);
+  });
+
+  it('has the number of parameters of the published one (transformers, on the meta device)', () => {
+    const g = createGraph('vicuna');
+    const { features, text } = inputs(g, 1408);
+    instructed.build(g, { ...instructed.defaults, vocab_size: 30523 }).encode(features, text);
+    const count = [...g.graph.parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    expect(count).toBe(185_660_160 + 24_576); // Q-Former and queries of instructblip-vicuna-7b
   });
 });
 

@@ -1,6 +1,7 @@
 /**
- * Verifies a whole BLIP-2 (HF `Blip2ForConditionalGeneration`): tower, queries, projection, language model, loss with its
- * gradients, decoding. Transformers has image placeholders among the ids; here queries stand in front of the text.
+ * Verifies a whole BLIP-2 or InstructBLIP (HF `Blip2ForConditionalGeneration`, `InstructBlipForConditionalGeneration`): tower, queries,
+ * projection, language model, loss with its gradients, decoding. What InstructBLIP's bridge reads is in `instructblip.ts`.
+ * Transformers has image placeholders among the ids; here queries stand in front of the text.
  */
 import type { LanguageModelPlugin, Tensor, TensorData } from '@querent/core';
 import { float32, int64 } from '@querent/core';
@@ -13,10 +14,11 @@ import { check, input, part, reportOf } from './fixture.ts';
 import type { Fixture, Tensors } from './fixture.ts';
 import type { DecodingCase } from './generations.ts';
 import { verifyGenerations, verifyNamedRun } from './generations.ts';
+import { bridgeCounts, imageFeeds, instructionInputs, jointStates } from './instructblip.ts';
 import type { Plugins } from './plugins.ts';
 import type { VerifyReport } from './report.ts';
 import { padded, rowsOf } from './rows.ts';
-import { feedsOf, runOnce } from './run-graph.ts';
+import { runOnce } from './run-graph.ts';
 
 const LANGUAGE_MODEL = 'language_model';
 
@@ -36,7 +38,7 @@ export async function verifyCaptioning(fixture: Fixture, plugins: Plugins): Prom
   const outputs = plugin.architecture === 'decoder-only' ? await decoderOnly(fixture, parts, plugin, textConfig, softPrompt, prompt) : await encoderDecoder(fixture, parts, plugin, textConfig, softPrompt, prompt);
   const projected = outputs.get('language_projection');
   if (projected !== undefined) await decode(fixture, plugin, textConfig, projected, prompt, parts.queries);
-  return reportOf(fixture, `captioning (blip-2 with ${plugin.name})`);
+  return reportOf(fixture, `captioning (${String(fixture.config?.['model_type'])} with ${plugin.name})`);
 }
 
 function promptOf(fixture: Fixture): Prompt {
@@ -54,11 +56,12 @@ function promptOf(fixture: Fixture): Prompt {
 /** Adds what lies before the language model, and gives the soft prompt. */
 function bridgeOutputs(fixture: Fixture, parts: Blip2Parts, plugin: LanguageModelPlugin, textConfig: unknown): Tensor {
   const { g, features, pooled, bridge } = parts;
-  const { queries, crossAttentions } = bridge.encode(features);
+  const instruction = instructionInputs(fixture, g);
+  const { queries, crossAttentions } = bridge.encode(features, instruction);
   const softPrompt = linear(g.scope('language_projection'), queries, plugin.width(textConfig));
   g.output('vision_last_hidden_state', features);
   if (pooled !== undefined) g.output('vision_pooler_output', pooled);
-  g.output('qformer_last_hidden_state', queries);
+  g.output('qformer_last_hidden_state', instruction === undefined ? queries : jointStates(bridge, features, instruction));
   crossAttentions.forEach((probabilities, layer) => {
     if (probabilities !== null && fixture.expected.has(`qformer_cross_attention_${layer}`)) g.output(`qformer_cross_attention_${layer}`, probabilities);
   });
@@ -89,12 +92,12 @@ async function decoderOnly(fixture: Fixture, parts: Blip2Parts, plugin: Language
   }
   const texts = padded(prompt.texts, 0, 'right');
   const outputs = await runOnce(g.graph, fixture, {
-    ...feedsOf(fixture, ['pixel_values']),
+    ...imageFeeds(fixture),
     text_ids: texts,
     labels: padded(prompt.labels, -100, 'right'),
     whole_mask: padded(prompt.texts.map((row) => new Array<number>(queries + row.length).fill(1)), 0, 'right'),
   });
-  for (const [name, actual] of outputs) if (name !== 'logits') check(fixture, name, actual);
+  for (const [name, actual] of outputs) if (name !== 'logits') check(fixture, name, actual, bridgeCounts(fixture, name, queries));
   const logits = outputs.get('logits');
   const wholeMask = input(fixture, 'attention_mask');
   if (logits !== undefined) check(fixture, 'logits', asTransformersHasThem(logits, wholeMask), { counts: wholeMask.data });
@@ -128,11 +131,11 @@ async function encoderDecoder(fixture: Fixture, parts: Blip2Parts, plugin: Langu
   g.output('logits', logits);
   gradients(fixture, parts, loss);
   const labels = input(fixture, 'labels');
-  const outputs = await runOnce(g.graph, fixture, { ...feedsOf(fixture, ['pixel_values']), ...promptFeeds(prompt, 'right'), labels });
+  const outputs = await runOnce(g.graph, fixture, { ...imageFeeds(fixture), ...promptFeeds(prompt, 'right'), labels });
   const mask = input(fixture, 'attention_mask').data;
   const counted = Array.from(labels.data, Number).map((label) => (label === -100 ? 0 : 1));
   for (const [name, actual] of outputs) {
-    check(fixture, name, actual, name === 'logits' ? { counts: counted } : name === 'encoder_last_hidden_state' ? { counts: mask } : {});
+    check(fixture, name, actual, name === 'logits' ? { counts: counted } : name === 'encoder_last_hidden_state' ? { counts: mask } : bridgeCounts(fixture, name, parts.queries));
   }
   return outputs;
 }
