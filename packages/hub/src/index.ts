@@ -3,6 +3,13 @@ export { readSafetensors, loadTensor, loadTensors, toFloat32, asFloat32 } from '
 export type { SafetensorsFile } from './safetensors.ts';
 export { writeSafetensors } from './safetensors-write.ts';
 export type { StoredDType, WriteSafetensorsOptions } from './safetensors-write.ts';
+export { readGguf } from './gguf.ts';
+export type { GgufFile, GgufNumbers, GgufTensor, GgufValue } from './gguf.ts';
+export { asNBits, decodeBlocks, decodeNBits, GGML_TYPES } from './gguf-blocks.ts';
+export type { GgmlType, NBits } from './gguf-blocks.ts';
+export { ggufModel, isGgufTensor, readGgufModel } from './gguf-model.ts';
+export type { GgufArrangement, GgufFileTensor, GgufModel } from './gguf-model.ts';
+export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats } from './gguf-load.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 
 // Models.

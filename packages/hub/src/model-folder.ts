@@ -2,13 +2,17 @@
  * A model on disk in HuggingFace's layout: `config.json`, `model.safetensors` (or its index and shards), `tokenizer.json`,
  * `preprocessor_config.json`, `generation_config.json`. A part of the config (`vision_config`, `qformer_config`,
  * `text_config`) may say `from: "../other-folder"`: that folder's config and weights are then the part's, so that a frozen
- * part is stored once. Saving is in `model-folder-save.ts`.
+ * part is stored once. A language model may be a `.gguf` file, or a folder that holds one and no `config.json`. Saving is in `model-folder-save.ts`.
  */
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { QuerentError, type FileTensor } from '@querent/core';
 import { errnoOf, fileError } from './file-error.ts';
+import { readGgufModel } from './gguf-model.ts';
 import { isJsonObject, readJsonObject, readJsonObjectIfThere, type JsonObject } from './json-file.ts';
+import { parseRepoName } from './remote/repo-name.ts';
+import { resolveModel } from './remote/repository.ts';
+import type { HubOptions } from './remote/settings.ts';
 import { readSafetensors, refusePickle } from './safetensors.ts';
 
 /** Parts of a config that may come from another folder, and how their tensors begin in the whole model's checkpoint. */
@@ -45,11 +49,12 @@ export interface ResolvedPart {
 
 /**
  * Reads a model folder: documents and headers, no weights.
+ * @param name a folder, or a name on the hub (`org/name`, `org/name@revision`), which is fetched when no cache has it
  * @throws QuerentError QRT_FILE when something is not there, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID for a bad or circular
- *   `from`, QRT_CHECKPOINT_FORMAT for damaged weights and pickles.
+ *   `from`, QRT_CHECKPOINT_FORMAT for damaged weights and pickles; QRT_HUB_… as `resolveModel` does.
  */
-export function openModelFolder(path: string): Promise<ModelFolder> {
-  return openWithin(path, []);
+export function openModelFolder(name: string, options: HubOptions = {}): Promise<ModelFolder> {
+  return openWithin(name, [], options);
 }
 
 /**
@@ -57,8 +62,8 @@ export function openModelFolder(path: string): Promise<ModelFolder> {
  * @param key the part, for instance `text_config`
  * @param baseDir the folder of the document that holds the config
  */
-export function resolveFrom(key: string, partConfig: JsonObject, baseDir: string): Promise<ResolvedPart> {
-  return resolveWithin(key, partConfig, baseDir, []);
+export function resolveFrom(key: string, partConfig: JsonObject, baseDir: string, options: HubOptions = {}): Promise<ResolvedPart> {
+  return resolveWithin(key, partConfig, baseDir, { chain: [], isOurs: true, options });
 }
 
 /** Folders that lead to a part through `from`, one after the other. */
@@ -66,6 +71,8 @@ const DEPTH_LIMIT = 6;
 
 /** `chain`: real paths of the folders that led here. */
 async function openWithin(path: string, chain: readonly string[]): Promise<ModelFolder> {
+  const gguf = await ggufOf(path);
+  if (gguf !== undefined) return openGguf(gguf);
   const real = await realFolder(path);
   const document = await readJsonObject(join(path, 'config.json'));
   const config: Record<string, unknown> = { ...document };
@@ -74,7 +81,7 @@ async function openWithin(path: string, chain: readonly string[]): Promise<Model
   for (const key of Object.keys(PART_PREFIXES)) {
     const partConfig = document[key];
     if (!isJsonObject(partConfig) || partConfig['from'] === undefined) continue;
-    const part = await resolveWithin(key, partConfig, path, [...chain, real]);
+    const part = await resolveWithin(key, partConfig, path, { chain: [...chain, real], isOurs, options });
     config[key] = part.config;
     for (const [name, tensor] of part.parameters) parameters.set(name, tensor);
     if (part.folder !== undefined) parts.set(key, part.folder);
@@ -104,20 +111,22 @@ async function openWithin(path: string, chain: readonly string[]): Promise<Model
   };
 }
 
-async function resolveWithin(key: string, partConfig: JsonObject, baseDir: string, chain: readonly string[]): Promise<ResolvedPart> {
+async function resolveWithin(key: string, partConfig: JsonObject, baseDir: string, { chain, isOurs, options }: Way): Promise<ResolvedPart> {
   const { from, ...own } = partConfig;
   if (from === undefined) return { config: own, parameters: new Map() };
   const bad = (what: string, fix: string): QuerentError =>
     new QuerentError('QRT_CONFIG_INVALID', `${join(baseDir, 'config.json')} ${key}.from: ${what}.`, { fix, details: { key, from, baseDir } });
-  if (typeof from !== 'string' || from === '') throw bad(`${JSON.stringify(from)} is no path`, 'Give the path of a model folder, relative to this file.');
+  if (typeof from !== 'string' || from === '') throw bad(`${JSON.stringify(from)} is no path`, 'Give the path of a model folder, relative to this file, or a name on the hub.');
   const path = isAbsolute(from) ? from : join(baseDir, from);
-  if (!(await exists(path))) throw bad(`there is no folder ${path}`, 'Paths are relative to the config.json that names them; only local folders are read.');
-  const real = await realFolder(path);
+  const isRemote = parseRepoName(from) !== undefined && !(isOurs && (await exists(path)));
+  if (!isRemote && !isOurs) throw bad(`a config from the hub names ${JSON.stringify(from)}, which is not on the hub`, 'Only a folder of your own may name other folders.');
+  if (!isRemote && !(await exists(path))) throw bad(`there is no folder ${path}`, 'Paths are relative to the config.json that names them; org/name is a model on the hub.');
+  if (chain.length > DEPTH_LIMIT) throw bad(`more than ${DEPTH_LIMIT} folders point to one another`, 'Name the folder that holds the weights.');
+  const found = isRemote ? (await resolveModel(from, options)).folder : path;
+  const real = await realFolder(found);
   if (chain.includes(real)) throw bad(`${from} leads in a circle (${[...chain, real].join(' → ')})`, 'Let one of these folders hold the part itself.');
 
-  if (chain.length > DEPTH_LIMIT) throw bad(`more than ${DEPTH_LIMIT} folders point to one another`, 'Name the folder that holds the weights.');
-
-  const folder = await openWithin(path, chain);
+  const folder = await openWithin(found, chain, options, isOurs && !isRemote);
   const prefix = PART_PREFIXES[key] ?? '';
   const inner = folder.config[key];
   // A whole model that has this part gives it and its tensors as they are named; a folder that is the part gets the prefix.
@@ -129,6 +138,21 @@ async function resolveWithin(key: string, partConfig: JsonObject, baseDir: strin
     parameters.set(name.startsWith(prefix) ? name : prefix + name, tensor);
   }
   return { config: { ...config, ...own }, parameters, folder };
+}
+
+/** The `.gguf` file that a path is, or that is alone in a folder without a `config.json`. */
+async function ggufOf(path: string): Promise<string | undefined> {
+  if (/\.gguf$/i.test(path)) return path;
+  const names = await readdir(path).catch((): string[] => []); // what is wrong with it is told by who opens it
+  const [file, ...more] = names.filter((name) => /\.gguf$/i.test(name));
+  return file === undefined || more.length > 0 || names.includes('config.json') ? undefined : join(path, file);
+}
+
+/** A language model in one file; a `tokenizer.json` beside it is taken before the one inside. */
+async function openGguf(file: string): Promise<ModelFolder> {
+  const { config, generationConfig, parameters } = await readGgufModel(file);
+  const beside = join(dirname(file), 'tokenizer.json');
+  return { path: file, config, generationConfig, tokenizerFile: (await exists(beside)) ? beside : file, parameters, parts: new Map() };
 }
 
 /** The one file to read weights from; undefined when the folder has none. */

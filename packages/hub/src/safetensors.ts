@@ -20,6 +20,8 @@ import {
   type TensorData,
 } from '@querent/core';
 import { fileError } from './file-error.ts';
+import { loadGgufFloats } from './gguf-load.ts';
+import { isGgufTensor } from './gguf-model.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from './float16.ts';
 import { isJsonObject, readJsonObject, type JsonObject } from './json-file.ts';
 
@@ -72,6 +74,7 @@ export async function readSafetensors(file: string): Promise<SafetensorsFile> {
  * @throws QuerentError QRT_FILE, or QRT_CHECKPOINT_FORMAT when the file has become shorter.
  */
 export async function loadTensor(tensor: FileTensor): Promise<TensorData> {
+  if (isGgufTensor(tensor)) return loadGgufFloats(tensor);
   return withFile(tensor.file, (handle, size) => loadFrom(handle, size, tensor));
 }
 
@@ -86,7 +89,7 @@ export async function loadTensors(parameters: ParameterSet): Promise<Map<string,
   for (const [file, tensors] of byFile) {
     tensors.sort(([, a], [, b]) => a.offset - b.offset);
     await withFile(file, async (handle, size) => {
-      for (const [name, tensor] of tensors) loaded.set(name, await loadFrom(handle, size, tensor));
+      for (const [name, tensor] of tensors) loaded.set(name, isGgufTensor(tensor) ? await loadGgufFloats(tensor) : await loadFrom(handle, size, tensor));
     });
   }
   const ordered = new Map<string, TensorData>();

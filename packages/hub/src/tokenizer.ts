@@ -7,6 +7,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { QuerentError, isQuerentError, type TensorData } from '@querent/core';
 import { errnoOf, fileError } from './file-error.ts';
+import { readGguf } from './gguf.ts';
+import { ggufTokenizer } from './gguf-tokenizer.ts';
 import { isJsonObject, readJsonObject, readJsonObjectIfThere, type JsonObject } from './json-file.ts';
 import { decoderOf } from './tokenizer-decode.ts';
 import { encodeBatch } from './tokenizer-batch.ts';
@@ -54,7 +56,7 @@ export interface Tokenizer {
 
 /**
  * Loads `tokenizer.json`, and beside it `tokenizer_config.json` and `special_tokens_map.json` where present.
- * @param folderOrFile a model folder, or the `tokenizer.json` itself
+ * @param folderOrFile a model folder, the `tokenizer.json` itself, or a `.gguf` file with a tokenizer inside
  * @throws QuerentError QRT_FILE, QRT_CONFIG_UNREADABLE, or QRT_TOKENIZER when it is damaged or of a kind that is not read.
  * @example
  * const tokenizer = await loadTokenizer('models/querent-mini');
@@ -62,6 +64,10 @@ export interface Tokenizer {
  */
 export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
   const file = (await isFolder(folderOrFile)) ? join(folderOrFile, 'tokenizer.json') : folderOrFile;
+  if (/\.gguf$/i.test(file)) {
+    const { json, config } = ggufTokenizer((await readGguf(file)).metadata, file);
+    return createTokenizer(json, config, file);
+  }
   const folder = dirname(file);
   const json = await readJsonObject(file);
   const map = await readJsonObjectIfThere(join(folder, 'special_tokens_map.json'));
