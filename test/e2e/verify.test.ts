@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { GOLDENS, querent, temporary } from './command-line.ts';
 
 const FIXTURES = [
-  'vision-vit', 'vision-eva', 'qformer-stage1', 'blip2-itm', 'blip2-opt', 'blip2-t5', 'instructblip-llama', 'llm-gpt2', 'llm-gptneox',
+  'vision-vit', 'vision-eva', 'qformer-stage1', 'blip2-itm', 'blip2-opt', 'blip2-t5', 'instructblip-llama', 'llm-bert', 'blip-caption', 'blip-itm', 'llm-gpt2', 'llm-gptneox',
   'llm-llama', 'llm-opt', 'llm-opt-350m-style', 'llm-mistral', 'llm-qwen2', 'llm-t5-gated', 'llm-t5-relu-tied', 'optimiser', 'preprocess-blip', 'preprocess-clip',
   'tokenizers/gpt2', 'tokenizers/opt', 'tokenizers/bert-wordpiece', 'tokenizers/t5-unigram', 'tokenizers/llama-bpe',
 ];

@@ -6,7 +6,7 @@ import type { Engine, PluginRegistry } from '@querent/core';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
 import { modelGraphs } from './model-graphs.ts';
-import { assembleParts } from './model-parts.ts';
+import { assembleParts, readsInstruction } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 import { matchWeights } from './model-weights.ts';
@@ -39,7 +39,7 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
   const executables = new Executables(engine, graphs, available, source.name);
   const files = [
     ...(capabilities.has('generate') ? [source.languageTokenizer] : []),
-    ...(capabilities.has('embed') || capabilities.has('match') ? [source.bridgeTokenizer] : []),
+    ...(capabilities.has('embed') || capabilities.has('match') || readsInstruction(parts) ? [source.bridgeTokenizer] : []),
   ].filter((file) => file !== undefined);
   const tokenizers = new Map(files.map((file) => [file, loadTokenizer(file)] as const));
   try {

@@ -4,6 +4,7 @@
  */
 import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, PluginKind, PluginKinds, PluginRegistry } from '@querent/core';
 import { QuerentError, isQuerentError, validate } from '@querent/core';
+import { isJsonObject } from '@querent/hub';
 import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
 import type { ModelSource, PartKey } from './model-source.ts';
@@ -27,6 +28,15 @@ const RETRIEVAL = 'Blip2ForImageTextRetrieval';
 /** Is this a model of stage 1, by the class that its config names? */
 export function isRetrieval(source: ModelSource): boolean {
   return source.recipe.architectures?.includes(RETRIEVAL) === true;
+}
+
+/**
+ * Does the bridge read what the language model is asked (InstructBLIP)? HuggingFace's key is `use_qformer_text_input`; in a model that
+ * retrieves it says only that the bridge reads texts at all.
+ */
+export function readsInstruction({ bridge, languageModel }: ModelParts): boolean {
+  const config: unknown = bridge.config;
+  return languageModel !== undefined && isJsonObject(config) && config['use_qformer_text_input'] === true;
 }
 
 /**

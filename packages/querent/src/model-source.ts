@@ -2,6 +2,7 @@
  * Where a model comes from: a folder, or a recipe written in the call. Either way the result is a config with each part's `from`
  * followed, the tensors under the whole model's names, and for each part the document that a mistake is to be mended in.
  */
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { FileTensor, Recipe } from '@querent/core';
 import { parseRecipe } from '@querent/core';
@@ -94,7 +95,7 @@ function originOf(key: PartKey, folder: ModelFolder | undefined): PartOrigin | u
   return { file: join(folder.path, 'config.json'), at: isJsonObject(folder.config[key]) ? `/${key}` : '', folder: folder.path };
 }
 
-function source(
+async function source(
   name: string,
   recipe: Recipe,
   parameters: ReadonlyMap<string, FileTensor>,
@@ -102,11 +103,15 @@ function source(
   origin: (key: PartKey) => PartOrigin,
   mayDrawBridge: boolean,
   documents: Pick<ModelSource, 'preprocessorConfig' | 'generationConfig'> & { readonly tokenizer?: string },
-): ModelSource {
+): Promise<ModelSource> {
   const { tokenizer, ...rest } = documents;
   // A folder's own tokenizer.json is the language model's, or the bridge's where there is none; a part's folder knows its own best.
+  // Where both have one, transformers keeps the bridge's in a folder of its own (InstructBlipProcessor).
   const languageTokenizer = parts.get('text_config')?.tokenizerFile ?? tokenizer;
-  const bridgeTokenizer = parts.get('qformer_config')?.tokenizerFile ?? tokenizer;
+  const bridgeFolder = origin('qformer_config').folder;
+  const instructTokenizer = join(bridgeFolder, 'qformer_tokenizer', 'tokenizer.json');
+  const hasOwn = await stat(instructTokenizer).then((found) => found.isFile(), () => false);
+  const bridgeTokenizer = hasOwn ? instructTokenizer : (parts.get('qformer_config')?.tokenizerFile ?? tokenizer);
   return {
     name,
     recipe,

@@ -10,7 +10,7 @@ import { initialise, randomAt } from '@querent/training';
 import type { GraphName, ModelGraphs } from './model-graphs.ts';
 import { LANGUAGE_SCOPE, VISION_SCOPE, everyBridgeParameter } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
-import { isRetrieval } from './model-parts.ts';
+import { isRetrieval, readsInstruction } from './model-parts.ts';
 import type { ModelSource, PartKey } from './model-source.ts';
 
 export interface ModelWeights {
@@ -32,14 +32,15 @@ const EMBED = ['image_features', 'text_features'] as const;
 export async function matchWeights(source: ModelSource, parts: ModelParts, graphs: ModelGraphs, signal?: AbortSignal): Promise<ModelWeights> {
   const stage1 = isRetrieval(source);
   const generates: readonly GraphName[] = parts.languageModel === undefined ? [] : ['prefill', 'decode'];
+  const bridges: GraphName = readsInstruction(parts) ? 'bridge_with_text' : 'bridge';
   const retrieves: readonly GraphName[] = stage1 ? [...EMBED, 'match'] : [];
   const declared = new Map<string, GraphParameter>();
-  for (const name of ['encoder', 'bridge', ...generates, ...retrieves] as const) {
+  for (const name of ['encoder', bridges, ...generates, ...retrieves] as const) {
     await breathe(signal);
     for (const [key, parameter] of graphs[name]().parameters) declared.set(key, parameter);
   }
   const available = new Map<string, ParameterData>(source.parameters);
-  if (source.mayDrawBridge) for (const [name, data] of drawBridge(parts, graphs, available)) available.set(name, data);
+  if (source.mayDrawBridge) for (const [name, data] of drawBridge(parts, graphs[bridges](), available)) available.set(name, data);
   const extra = matchAll(source, declared, available);
 
   await breathe(signal);
@@ -52,7 +53,7 @@ export async function matchWeights(source: ModelSource, parts: ModelParts, graph
   if (stage1 || EMBED.every(isWhole)) capabilities.add('embed');
   if (stage1 || isWhole('match')) capabilities.add('match');
   if (isWhole('attend')) capabilities.add('attend');
-  const main: readonly GraphName[] = generates.length > 0 ? ['encoder', 'bridge', ...generates] : ['encoder', ...retrieves];
+  const main: readonly GraphName[] = generates.length > 0 ? ['encoder', bridges, ...generates] : ['encoder', ...retrieves];
   return { available, capabilities, main, extra: unknownOnes(extra, parts) };
 }
 
@@ -85,8 +86,7 @@ function partOf(name: string): PartKey {
 }
 
 /** A recipe without weights for its bridge is one to be trained: its parameters are drawn, always the same. */
-function drawBridge({ bridge }: ModelParts, graphs: ModelGraphs, available: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData> {
-  const graph = graphs.bridge();
+function drawBridge({ bridge }: ModelParts, graph: Graph, available: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData> {
   const names = [...graph.parameters.keys()];
   if (names.some((name) => available.has(name))) return new Map();
   const drawn = initialise(graph, names, randomAt(0, 0, 2));

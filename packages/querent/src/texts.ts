@@ -42,6 +42,21 @@ export function promptFeeds(tokenizer: Tokenizer, prompts: readonly string[], to
   return rectangle(rows, fillerOf(tokenizer, tokens), side);
 }
 
+/**
+ * What a decoder-only model has read, as repetition penalty and n-gram blocking see it in transformers: padding, then an id for each
+ * query of the image, then the prompt.
+ */
+export function historyRows(prompt: TextFeeds | undefined, rows: number, queries: number, imageToken: number | undefined): readonly (readonly number[])[] {
+  const image = imageToken === undefined ? [] : new Array<number>(queries).fill(imageToken);
+  if (prompt === undefined) return Array.from({ length: rows }, () => image);
+  const width = prompt.ids.shape[1] ?? 0;
+  return Array.from({ length: rows }, (_, row) => {
+    const ids = Array.from(prompt.ids.data.slice(row * width, (row + 1) * width), Number);
+    const padding = prompt.mask.data.slice(row * width, (row + 1) * width).findIndex((one) => one === 1n);
+    return [...ids.slice(0, Math.max(0, padding)), ...image, ...ids.slice(Math.max(0, padding))];
+  });
+}
+
 /** Answers as labels: the text's own tokens and the end token, padded with -100. */
 export function labelRows(tokenizer: Tokenizer, answers: readonly string[], tokens: SpecialTokens): TensorData<'int64'> {
   const end = tokens.eos.slice(0, 1);
