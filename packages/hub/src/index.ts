@@ -20,6 +20,14 @@ export type { ModelFolder, ResolvedPart } from './model-folder.ts';
 export { saveModelFolder } from './model-folder-save.ts';
 export type { SaveModelOptions } from './model-folder-save.ts';
 
+// The hub.
+export { resolveModel } from './remote/repository.ts';
+export type { ResolvedModel } from './remote/repository.ts';
+export { parseRepoName } from './remote/repo-name.ts';
+export type { RepoName } from './remote/repo-name.ts';
+export { hubSettings } from './remote/settings.ts';
+export type { DownloadEvent, HubOptions, HubSettings } from './remote/settings.ts';
+
 // Text.
 export { createTokenizer, loadTokenizer } from './tokenizer.ts';
 export { padRows } from './pad-rows.ts';

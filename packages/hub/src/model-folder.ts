@@ -10,6 +10,9 @@ import { QuerentError, type FileTensor } from '@querent/core';
 import { errnoOf, fileError } from './file-error.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { isJsonObject, readJsonObject, readJsonObjectIfThere, type JsonObject } from './json-file.ts';
+import { parseRepoName } from './remote/repo-name.ts';
+import { resolveModel } from './remote/repository.ts';
+import type { HubOptions } from './remote/settings.ts';
 import { readSafetensors, refusePickle } from './safetensors.ts';
 
 /** Parts of a config that may come from another folder, and how their tensors begin in the whole model's checkpoint. */
@@ -46,11 +49,12 @@ export interface ResolvedPart {
 
 /**
  * Reads a model folder: documents and headers, no weights.
+ * @param name a folder, or a name on the hub (`org/name`, `org/name@revision`), which is fetched when no cache has it
  * @throws QuerentError QRT_FILE when something is not there, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID for a bad or circular
- *   `from`, QRT_CHECKPOINT_FORMAT for damaged weights and pickles.
+ *   `from`, QRT_CHECKPOINT_FORMAT for damaged weights and pickles; QRT_HUB_… as `resolveModel` does.
  */
-export function openModelFolder(path: string): Promise<ModelFolder> {
-  return openWithin(path, []);
+export function openModelFolder(name: string, options: HubOptions = {}): Promise<ModelFolder> {
+  return openWithin(name, { chain: [], isOurs: true, options });
 }
 
 /**
@@ -58,15 +62,26 @@ export function openModelFolder(path: string): Promise<ModelFolder> {
  * @param key the part, for instance `text_config`
  * @param baseDir the folder of the document that holds the config
  */
-export function resolveFrom(key: string, partConfig: JsonObject, baseDir: string): Promise<ResolvedPart> {
-  return resolveWithin(key, partConfig, baseDir, []);
+export function resolveFrom(key: string, partConfig: JsonObject, baseDir: string, options: HubOptions = {}): Promise<ResolvedPart> {
+  return resolveWithin(key, partConfig, baseDir, { chain: [], isOurs: true, options });
 }
 
 /** Folders that lead to a part through `from`, one after the other. */
 const DEPTH_LIMIT = 6;
 
-/** `chain`: real paths of the folders that led here. */
-async function openWithin(path: string, chain: readonly string[]): Promise<ModelFolder> {
+/** How a folder was come to. */
+interface Way {
+  /** Real paths of the folders that led here. */
+  readonly chain: readonly string[];
+  /** Is the document a local one? A stranger's from the hub may not point into this machine. */
+  readonly isOurs: boolean;
+  readonly options: HubOptions;
+}
+
+async function openWithin(name: string, way: Way): Promise<ModelFolder> {
+  const { chain, options } = way;
+  const { folder: path, source } = await resolveModel(name, options);
+  const isOurs = way.isOurs && source === 'local';
   const gguf = await ggufOf(path);
   if (gguf !== undefined) return openGguf(gguf);
   const real = await realFolder(path);
@@ -77,7 +92,7 @@ async function openWithin(path: string, chain: readonly string[]): Promise<Model
   for (const key of Object.keys(PART_PREFIXES)) {
     const partConfig = document[key];
     if (!isJsonObject(partConfig) || partConfig['from'] === undefined) continue;
-    const part = await resolveWithin(key, partConfig, path, [...chain, real]);
+    const part = await resolveWithin(key, partConfig, path, { chain: [...chain, real], isOurs, options });
     config[key] = part.config;
     for (const [name, tensor] of part.parameters) parameters.set(name, tensor);
     if (part.folder !== undefined) parts.set(key, part.folder);
@@ -107,20 +122,22 @@ async function openWithin(path: string, chain: readonly string[]): Promise<Model
   };
 }
 
-async function resolveWithin(key: string, partConfig: JsonObject, baseDir: string, chain: readonly string[]): Promise<ResolvedPart> {
+async function resolveWithin(key: string, partConfig: JsonObject, baseDir: string, { chain, isOurs, options }: Way): Promise<ResolvedPart> {
   const { from, ...own } = partConfig;
   if (from === undefined) return { config: own, parameters: new Map() };
   const bad = (what: string, fix: string): QuerentError =>
     new QuerentError('QRT_CONFIG_INVALID', `${join(baseDir, 'config.json')} ${key}.from: ${what}.`, { fix, details: { key, from, baseDir } });
-  if (typeof from !== 'string' || from === '') throw bad(`${JSON.stringify(from)} is no path`, 'Give the path of a model folder, relative to this file.');
+  if (typeof from !== 'string' || from === '') throw bad(`${JSON.stringify(from)} is no path`, 'Give the path of a model folder, relative to this file, or a name on the hub.');
   const path = isAbsolute(from) ? from : join(baseDir, from);
-  if (!(await exists(path))) throw bad(`there is no folder ${path}`, 'Paths are relative to the config.json that names them; only local folders are read.');
-  const real = (await ggufOf(path)) ?? (await realFolder(path));
+  const isRemote = parseRepoName(from) !== undefined && !(isOurs && (await exists(path)));
+  if (!isRemote && !isOurs) throw bad(`a config from the hub names ${JSON.stringify(from)}, which is not on the hub`, 'Only a folder of your own may name other folders.');
+  if (!isRemote && !(await exists(path))) throw bad(`there is no folder ${path}`, 'Paths are relative to the config.json that names them; org/name is a model on the hub.');
+  if (chain.length > DEPTH_LIMIT) throw bad(`more than ${DEPTH_LIMIT} folders point to one another`, 'Name the folder that holds the weights.');
+  const found = isRemote ? (await resolveModel(from, options)).folder : path;
+  const real = (await ggufOf(found)) ?? (await realFolder(found));
   if (chain.includes(real)) throw bad(`${from} leads in a circle (${[...chain, real].join(' → ')})`, 'Let one of these folders hold the part itself.');
 
-  if (chain.length > DEPTH_LIMIT) throw bad(`more than ${DEPTH_LIMIT} folders point to one another`, 'Name the folder that holds the weights.');
-
-  const folder = await openWithin(path, chain);
+  const folder = await openWithin(found, { chain, isOurs: isOurs && !isRemote, options });
   const prefix = PART_PREFIXES[key] ?? '';
   const inner = folder.config[key];
   // A whole model that has this part gives it and its tensors as they are named; a folder that is the part gets the prefix.
