@@ -33,6 +33,12 @@ export const progressLine = {
   },
 };
 
+/** The line of a download from the hub, gone when it is whole. */
+export function showDownload({ repo, file, bytes, total }: { readonly repo: string; readonly file: string; readonly bytes: number; readonly total: number }): void {
+  if (bytes >= total) progressLine.clear();
+  else progressLine.show(`${repo}   ${bar(bytes, total)}   ${thousands(Math.round(bytes / 1e6))} of ${thousands(Math.round(total / 1e6))} MB   ${file}`);
+}
+
 const BAR_WIDTH = 19;
 
 /** `███████░░░░` */

@@ -3,8 +3,9 @@ import { isAbsolute, resolve } from 'node:path';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { QuerentError } from '@querent/core';
-import type { Querent, QuerentOptions } from 'querent';
+import type { LoadOptions, Querent, QuerentOptions } from 'querent';
 import { wholeNumber } from './command.ts';
+import { showDownload } from './output.ts';
 
 /** Options that choose where a model runs. */
 export interface EngineArgs {
@@ -25,10 +26,11 @@ export async function openQuerent(args: EngineArgs = {}): Promise<Querent> {
   return createQuerent(await querentOptions(args));
 }
 
-export async function querentOptions(args: EngineArgs): Promise<QuerentOptions> {
+export async function querentOptions(args: EngineArgs): Promise<QuerentOptions & Required<Pick<LoadOptions, 'onDownload'>>> {
   const threads = wholeNumber('threads', args.threads);
   const plugins = (await Promise.all(pluginNames.map(importPlugin))).flat();
   return {
+    onDownload: showDownload,
     ...(args.engine === undefined ? {} : { engine: args.engine }),
     ...(threads === undefined ? {} : { threads }),
     ...(plugins.length === 0 ? {} : { plugins }),

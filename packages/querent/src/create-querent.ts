@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import type { Engine, PluginRegistry } from '@querent/core';
 import { QuerentError, createRegistry } from '@querent/core';
+import type { DownloadEvent } from '@querent/hub';
 import { builtInPlugins } from './built-in-plugins.ts';
 import { loadModel } from './load.ts';
 import type { RecipeObject } from './model-source.ts';
@@ -32,12 +33,14 @@ export interface LoadOptions {
   /** What relative paths of a recipe object start from. Default: the working directory. */
   readonly baseDir?: string;
   readonly signal?: AbortSignal;
+  /** How far the download of a model from the hub is. */
+  readonly onDownload?: (event: DownloadEvent) => void;
 }
 
 export interface Querent extends AsyncDisposable {
   readonly registry: PluginRegistry;
   /**
-   * Loads a model from a folder, or from a recipe whose parts name theirs by `from`. Freed with {@link Querent.dispose} at the latest.
+   * Loads a model from a folder, by its name on the hub (`org/name`, `org/name@revision`), or from a recipe whose parts name theirs by `from`. Freed with {@link Querent.dispose} at the latest.
    *
    * @throws QuerentError with a code for each cause; see `load.ts`.
    */
@@ -90,7 +93,7 @@ function open(options: QuerentOptions): Querent {
   const querent: Querent = {
     registry,
     engine,
-    async load(from, { engine: name, precision = 'fp32', baseDir = '.', signal } = {}) {
+    async load(from, { engine: name, precision = 'fp32', baseDir = '.', signal, onDownload } = {}) {
       if (precision !== 'fp32') {
         throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; only "fp32" is there.`, { fix: 'Leave it out.' });
       }
@@ -100,6 +103,7 @@ function open(options: QuerentOptions): Querent {
         baseDir: resolve(baseDir),
         onDispose: (disposed) => models.delete(disposed),
         ...(signal === undefined ? {} : { signal }),
+        ...(onDownload === undefined ? {} : { onDownload }),
       });
       if (closing !== undefined) {
         await model[Symbol.asyncDispose]();

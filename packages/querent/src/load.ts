@@ -3,6 +3,7 @@
  * names and shapes of tensors, and only then memory.
  */
 import type { Engine, PluginRegistry } from '@querent/core';
+import type { DownloadEvent } from '@querent/hub';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
 import { modelGraphs } from './model-graphs.ts';
@@ -19,6 +20,7 @@ export interface LoadContext {
   /** What paths of a recipe object are relative to. */
   readonly baseDir: string;
   readonly signal?: AbortSignal;
+  readonly onDownload?: (event: DownloadEvent) => void;
   /** Called when the model is disposed. */
   readonly onDispose?: (model: VisionLanguageModel) => void;
 }
@@ -30,9 +32,9 @@ export interface LoadContext {
  *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
  */
 export async function loadModel(from: string | RecipeObject, context: LoadContext): Promise<VisionLanguageModel> {
-  const { registry, engine, baseDir, signal, onDispose = () => undefined } = context;
+  const { registry, engine, baseDir, signal, onDownload, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
-  const source = await openSource(from, baseDir);
+  const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = assembleParts(source, registry);
   const graphs = modelGraphs(parts);
   const { available, capabilities, main, extra } = await matchWeights(source, parts, graphs, signal);

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { FileTensor, Recipe } from '@querent/core';
 import { parseRecipe } from '@querent/core';
-import type { JsonObject, ModelFolder } from '@querent/hub';
+import type { HubOptions, JsonObject, ModelFolder } from '@querent/hub';
 import { PART_PREFIXES, isJsonObject, openModelFolder, resolveFrom } from '@querent/hub';
 
 /** A part of a config. */
@@ -48,14 +48,16 @@ export interface ModelSource {
 /**
  * Reads documents and headers, no weights.
  *
- * @throws QuerentError QRT_FILE, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID, QRT_CHECKPOINT_FORMAT.
+ * @param from a folder, a name on the hub, or a recipe
+ * @throws QuerentError QRT_FILE, QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID, QRT_CHECKPOINT_FORMAT; QRT_HUB_… when it is fetched.
  */
-export async function openSource(from: string | RecipeObject, baseDir: string): Promise<ModelSource> {
-  return typeof from === 'string' ? openFolder(from) : openRecipe(from, baseDir);
+export async function openSource(from: string | RecipeObject, baseDir: string, options: HubOptions = {}): Promise<ModelSource> {
+  return typeof from === 'string' ? openFolder(from, options) : openRecipe(from, baseDir, options);
 }
 
-async function openFolder(path: string): Promise<ModelSource> {
-  const folder = await openModelFolder(path);
+async function openFolder(name: string, options: HubOptions): Promise<ModelSource> {
+  const folder = await openModelFolder(name, options);
+  const { path } = folder;
   const file = join(path, 'config.json');
   const recipe = parseRecipe(folder.config, { file });
   const origin = (key: PartKey): PartOrigin => originOf(key, folder.parts.get(key)) ?? { file, at: `/${key}`, folder: path };
@@ -67,14 +69,14 @@ async function openFolder(path: string): Promise<ModelSource> {
   });
 }
 
-async function openRecipe(document: RecipeObject, baseDir: string): Promise<ModelSource> {
+async function openRecipe(document: RecipeObject, baseDir: string, options: HubOptions): Promise<ModelSource> {
   const config: Record<string, unknown> = { ...document };
   const parameters = new Map<string, FileTensor>();
   const parts = new Map<string, ModelFolder>();
   for (const key of Object.keys(PART_PREFIXES)) {
     const given = document[key];
     if (!isJsonObject(given)) continue;
-    const part = await resolveFrom(key, given, baseDir);
+    const part = await resolveFrom(key, given, baseDir, options);
     config[key] = part.config;
     for (const [name, tensor] of part.parameters) parameters.set(name, tensor);
     if (part.folder !== undefined) parts.set(key, part.folder);
