@@ -49,6 +49,7 @@ export type {
   BridgeContrast,
   BridgeEncoding,
   BridgePlugin,
+  BridgeStart,
   BridgeText,
   KeyValues,
   MatchOptions,
@@ -80,10 +81,10 @@ export type { TaskContext, TaskDelta, TaskPlugin } from './contracts/task.ts';
 export type { ObjectiveInputs, ObjectiveOutput, ObjectivePlugin } from './contracts/objective.ts';
 export type { DatasetOptions, DatasetPlugin, Sample } from './contracts/dataset.ts';
 export type { Judged, MetricPlugin, MetricResult } from './contracts/metric.ts';
+export type { StoreEntry, StoreHit, StoreOpenOptions, StorePlugin, StoreRow, StoreSearchOptions, StoreSpace, VectorStore } from './contracts/store.ts';
 
 // Writing plugins
 export {
-export type { StoreEntry, StoreHit, StoreOpenOptions, StorePlugin, StoreRow, StoreSearchOptions, StoreSpace, VectorStore } from './contracts/store.ts';
   defineBridge,
   defineDataset,
   defineEncoder,
@@ -91,10 +92,10 @@ export type { StoreEntry, StoreHit, StoreOpenOptions, StorePlugin, StoreRow, Sto
   defineLanguageModel,
   defineMetric,
   defineObjective,
+  defineStore,
   defineTask,
 } from './define.ts';
 export type { Definition, SchemaTask } from './define.ts';
-  defineStore,
 export type { SchemaType } from './schema-type.ts';
 
 // Finding plugins: the composition root's

@@ -6,6 +6,10 @@ export type { InstructQFormer, InstructQFormerPlugin } from './instruct-qformer.
 export { INSTRUCT_QFORMER_DEFAULTS, QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, instructQformerConfigSchema, qformerConfigSchema } from './config.ts';
 export type { QFormerConfig } from './config.ts';
 
+// Beginning as BERT
+export { bertParameterNames, bertStart, configFromBert, weightsFromBert } from './bert.ts';
+export type { EmbeddingNames } from './bert.ts';
+
 // Who sees whom
 export { paddingMask, prefixCausalMask, queriesOnlyMask } from './masks.ts';
 

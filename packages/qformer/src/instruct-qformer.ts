@@ -7,6 +7,7 @@
  */
 import type { Bridge, BridgeBuildOptions, BridgeEncoding, BridgePlugin, BridgeText, Scope, Tensor } from '@querent/core';
 import { DEFAULT_STD, add, embedding, expand, layerNorm, slice } from '@querent/graph';
+import { bertStart } from './bert.ts';
 import type { QFormerConfig } from './config.ts';
 import { INSTRUCT_QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, instructQformerConfigSchema } from './config.ts';
 import { paddingMask } from './masks.ts';
@@ -82,5 +83,6 @@ const plugin: InstructQFormerPlugin = {
   queries: (config) => config.num_query_tokens,
   build: instructQformer,
   initialisedAs: twinOf,
+  start: bertStart({ embeddings: 'qformer.embeddings', norm: 'qformer.embeddings.layernorm' }),
 };
 export default plugin;

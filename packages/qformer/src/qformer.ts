@@ -28,6 +28,7 @@ import {
   slice, sqrt, squeeze, transpose,
 } from '@querent/graph';
 import { activation } from './activation.ts';
+import { bertStart } from './bert.ts';
 import type { QFormerConfig } from './config.ts';
 import { QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, qformerConfigSchema } from './config.ts';
 import { paddingMask, prefixCausalMask, queriesOnlyMask } from './masks.ts';
@@ -172,5 +173,6 @@ const plugin: QFormerPlugin = {
   queries: (config) => config.num_query_tokens,
   build: qformer,
   initialisedAs: twinOf,
+  start: bertStart({ embeddings: 'embeddings', norm: 'qformer.layernorm' }),
 };
 export default plugin;

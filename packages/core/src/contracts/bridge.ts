@@ -3,6 +3,7 @@
  * where it has them, the three functions that stage 1 of BLIP-2 trains it with. Types only. The Q-Former is in
  * `packages/qformer`; the losses over these functions are in `packages/training`.
  */
+import type { ParameterSet } from '../tensor.ts';
 import type { Scope, Tensor } from './graph.ts';
 
 /** What every bridge's config has; the rest is the bridge's own, in HuggingFace's spelling. */
@@ -89,6 +90,22 @@ export interface BridgeBuildOptions {
   readonly dropout?: (x: Tensor) => Tensor;
 }
 
+/** How a fresh bridge begins from a text encoder that has been trained: the paper's Q-Former begins as BERT. */
+export interface BridgeStart<Config extends BridgeConfig = BridgeConfig> {
+  /** HuggingFace's `model_type` of the text encoder. */
+  readonly modelType: string;
+  /** What the bridge's config takes from the text encoder's, so that the weights fit. */
+  config(encoderConfig: Readonly<Record<string, unknown>>): Partial<Config>;
+  /**
+   * The bridge's parameters that the encoder's give, float32, under the bridge's names. What is not among them is drawn as usual.
+   *
+   * @param encoder the whole checkpoint, loaded, float32
+   * @param normal draws from the standard normal distribution: for tokens that the encoder has no row for
+   * @throws QuerentError QRT_CHECKPOINT_MISMATCH with everything that does not fit, at once.
+   */
+  weights(encoder: ParameterSet, encoderConfig: Readonly<Record<string, unknown>>, config: Config, normal: () => number): ParameterSet;
+}
+
 /** One family of bridges. */
 export interface BridgePlugin<Config extends BridgeConfig = BridgeConfig> {
   readonly kind: 'bridge';
@@ -105,6 +122,8 @@ export interface BridgePlugin<Config extends BridgeConfig = BridgeConfig> {
    * `{ ...defaults, ...(these keys of config.json), ...qformer_config }`.
    */
   readonly topLevelKeys: readonly string[];
+  /** Does a linear layer stand between it and the language model (HF `language_projection`)? Default true. */
+  readonly isProjected?: boolean;
   /** The width of the queries that {@link Bridge.encode} gives. */
   width(config: Config): number;
   /** How many queries it gives. */
@@ -117,4 +136,6 @@ export interface BridgePlugin<Config extends BridgeConfig = BridgeConfig> {
   build(g: Scope, config: Config, options?: BridgeBuildOptions): Bridge;
   /** The parameter whose value a fresh one starts from, where that is another parameter: `…_query…` from the text's. */
   initialisedAs?(parameterName: string): string | undefined;
+  /** How it begins from a trained text encoder, where it can. */
+  readonly start?: BridgeStart<Config>;
 }

@@ -18,6 +18,7 @@ import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
+import { openBert, tokenizerFile, withDecoderToken } from './bert-start.ts';
 import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun } from './common.ts';
@@ -52,6 +53,8 @@ export interface Stage1Recipe extends Stage1Numbers, BridgeRecipeParts {
   readonly kind: 'stage1';
   /** Folder or file of the bridge's tokenizer. */
   readonly tokenizer: string;
+  /** Folder of a trained BERT that the bridge begins as: its sizes are the config's where that is silent. Not beside `init`. */
+  readonly bert?: string;
 }
 
 export interface Stage2Recipe extends Stage2Numbers, BridgeRecipeParts {
@@ -93,6 +96,7 @@ export const stage1RecipeSchema: JsonSchema = {
     ...partProperties,
     kind: { const: 'stage1', description: 'The bridge learns from pairs beside a frozen encoder.' },
     tokenizer: { type: 'string', description: "The bridge's tokenizer, a folder or file relative to the recipe." },
+    bert: { type: 'string', description: 'The folder of a trained BERT that the bridge begins as, relative to the recipe: its sizes are the config’s where that is silent.' },
     weights: sourceProperties.weights,
   },
   required: [...partsRequired, 'tokenizer', 'weights'],
@@ -130,11 +134,13 @@ export const selfCriticalRecipeSchema: JsonSchema = {
 export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
   const initFolder = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
   const init = initFolder === undefined ? undefined : await openModelFolder(initFolder);
-  const bridge = bridgeOf(init?.config ?? { ...recipe }, options.plugins);
+  const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
+  const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins);
+  const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
   const images = await readAnnotations(join(options.dataFolder, recipe.annotations.file), recipe.annotations.splits);
   const cache = yield* features(recipe, images, options);
   try {
-    const initial = init === undefined ? undefined : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
+    const initial = init === undefined ? begun : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
     return await runOver({ bridge, images, cache, initial }, recipe, options);
   } catch (error) {
     await cache.close();
@@ -157,7 +163,7 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
   const close = (): Promise<void> => cache.close();
   if (recipe.kind === 'stage1') {
     const tokenizerPath = at(recipe.tokenizer);
-    const tokenizer = await loadTokenizer(tokenizerPath);
+    const { tokenizer, document } = recipe.bert === undefined ? { tokenizer: await loadTokenizer(tokenizerPath), document: tokenizerFile(tokenizerPath) } : await withDecoderToken(tokenizerPath);
     return prepareStage1(recipe, {
       plugin, config, source, close,
       pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
@@ -167,7 +173,7 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
         saveModelFolder(folder, {
           config: { architectures: ['Blip2ForImageTextRetrieval'], ...folderConfig, vision_config: { from: fromOf(folder, at(recipe.encoder)) } },
           parameters: weights,
-          tokenizer: tokenizerPath.endsWith('.json') ? tokenizerPath : join(tokenizerPath, 'tokenizer.json'),
+          tokenizer: document,
           dtype: 'float32',
         }),
     });
