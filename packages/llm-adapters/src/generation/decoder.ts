@@ -2,6 +2,7 @@
 import type { Executable, SpecialTokens, TensorData } from '@querent/core';
 import { QuerentError, int64 } from '@querent/core';
 import { Memory, spread } from './memory.ts';
+import { place } from './placement.ts';
 
 /** What the model is given to read; the names are those of `prefillGraph`. */
 export interface PromptFeeds {
@@ -30,6 +31,10 @@ export class Decoder {
   readonly #decode: Executable;
   readonly #memory: Memory;
   readonly #rows: number;
+  /** Running rows per row of the batch. */
+  readonly #width: number;
+  /** The row of the graph's batch, and so of the memory, that each running row has. */
+  #places: readonly number[];
   /** int64 [rows, maxSlots]: which slots hold something. */
   readonly #slotMask: Uint8Array;
   readonly #maxSlots: number;
@@ -45,26 +50,32 @@ export class Decoder {
     const batch = batchOf(prompt);
     this.#decode = executables.decode;
     this.#rows = batch * width;
-    const mask = sourceMask(prompt, batch);
+    this.#width = width;
+    this.#places = Array.from({ length: this.#rows }, (_, row) => row);
     const logits = result['logits'];
-    const isDecoderOnly = logits !== undefined;
-    const promptSlots = isDecoderOnly ? mask[0]!.length : 0;
+    const hasEncoder = executables.decode.inputs.some((port) => port.name === 'encoder_attention_mask');
+    // Who has read what: an encoder-decoder's decoder may have read the prompt and look at the soft prompt (BLIP), or have read nothing (T5).
+    const { softPrompt, ...text } = prompt;
+    const read = logits === undefined ? undefined : sourceMask(hasEncoder ? text : prompt, batch);
+    const promptSlots = read?.[0]!.length ?? 0;
     this.#maxSlots = promptSlots + maxNewTokens;
     this.#slot = promptSlots;
     this.#memory = new Memory(executables.decode, result, { rows: this.#rows, width, promptSlots, maxSlots: this.#maxSlots });
     this.#slotMask = new Uint8Array(this.#rows * this.#maxSlots);
     this.#lengths = new Int32Array(this.#rows);
-    if (isDecoderOnly) {
+    if (logits !== undefined && read !== undefined) {
       for (let row = 0; row < this.#rows; row++) {
-        const source = mask[Math.floor(row / width)]!;
+        const source = read[Math.floor(row / width)]!;
         this.#slotMask.set(source, row * this.#maxSlots);
         this.#lengths[row] = source.reduce((a, b) => a + b, 0);
       }
       this.#first = rowsOf(spread(logits, width));
     } else {
       this.#start = tokens.decoderStart;
-      const source = mask.flatMap((row) => Array.from({ length: width }, () => Array.from(row)).flat());
-      this.#encoderMask = int64([this.#rows, mask[0]!.length], source);
+    }
+    if (hasEncoder) {
+      const source = sourceMask(read === undefined || softPrompt === undefined ? prompt : { softPrompt }, batch);
+      this.#encoderMask = int64([this.#rows, source[0]!.length], source.flatMap((row) => Array.from({ length: width }, () => Array.from(row)).flat()));
     }
   }
 
@@ -95,7 +106,11 @@ export class Decoder {
 
   /** Feeds one token per row, after rows have gone on with the memory of their parents; scores for the next. */
   async step(ids: readonly number[], parents: readonly number[] | undefined, signal: AbortSignal): Promise<readonly Float32Array[]> {
-    if (parents !== undefined) this.#memory.reorder(parents, this.#slot);
+    if (parents !== undefined) {
+      const { places, moves } = place(parents, this.#places, this.#width);
+      this.#memory.move(moves, this.#slot);
+      this.#places = places;
+    }
     this.#memory.reach(this.#slot);
     const rows = this.#rows;
     const { slots } = this.#memory;
@@ -104,11 +119,13 @@ export class Decoder {
       this.#slotMask[row * this.#maxSlots + this.#slot] = 1;
       for (let slot = 0; slot <= this.#slot; slot++) mask[row * slots + slot] = BigInt(this.#slotMask[row * this.#maxSlots + slot]!);
     }
+    const placed = new Array<number>(rows);
+    ids.forEach((id, row) => (placed[this.#places[row]!] = id));
     const { feeds, into } = this.#memory.ports();
     const result = await this.#decode.run(
       {
         ...feeds,
-        input_ids: int64([rows, 1], ids),
+        input_ids: int64([rows, 1], placed),
         position_ids: int64([rows, 1], this.#lengths),
         attention_mask: int64([rows, slots], mask),
         write_indices: int64([rows], Array.from({ length: rows }, () => this.#slot)),
@@ -118,7 +135,8 @@ export class Decoder {
     );
     this.#slot++;
     for (let row = 0; row < rows; row++) this.#lengths[row]!++;
-    return rowsOf(result['logits']);
+    const scores = rowsOf(result['logits']);
+    return this.#places.map((at) => scores[at]!);
   }
 }
 

@@ -20,8 +20,8 @@ export interface GenerateArgs extends PromptFeeds {
   readonly tokens: SpecialTokens;
   readonly options?: GenerationOptions;
   /**
-   * The ids that repetition penalty and n-gram blocking see before the first new token, per row. Default: the prompt ids for
-   * decoder-only models (padding too, as in transformers), the start token for encoder-decoders.
+   * The ids that repetition penalty and n-gram blocking see before the first new token, per row. Default: the prompt ids where the
+   * decoder has read them (padding too, as in transformers), the start token where an encoder has.
    */
   readonly history?: readonly (readonly number[])[];
 }
@@ -112,10 +112,10 @@ function chooseStrategy(executables: DecodingExecutables, args: GenerateArgs, op
 }
 
 function defaultHistories(executables: DecodingExecutables, args: GenerateArgs, batch: number): readonly (readonly number[])[] {
-  const hasEncoder = executables.decode.inputs.some((port) => port.name === 'encoder_attention_mask');
+  const readsPrompt = executables.prefill.outputs.some((port) => port.name === 'logits');
   const start = args.tokens.decoderStart;
   return Array.from({ length: batch }, (_, row) => {
-    if (hasEncoder) return start === undefined ? [] : [start];
+    if (!readsPrompt) return start === undefined ? [] : [start];
     const width = args.promptIds?.shape[1] ?? 0;
     return Array.from(args.promptIds?.data.slice(row * width, (row + 1) * width) ?? [], Number);
   });

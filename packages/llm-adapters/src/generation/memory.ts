@@ -1,11 +1,13 @@
 /**
  * The keys and values of running rows, in buffers that the decode graph writes in place (RunOptions.into). A prefill's result is spread
- * over the rows of its batch once; beams that change parents copy only what was said since, because they share the prompt.
+ * over the rows of its batch once. A beam that takes another's place copies only the slots in which the two differ: they share the
+ * prompt and whatever their common ancestor said. Which beams have to move at all is `placement.ts`.
  */
 import type { Executable, PortInfo, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
+import type { Move } from './placement.ts';
 
-/** Slots are allocated in steps: a long `maxNewTokens` costs nothing until it is used. */
+/** New slots are allocated in steps: a long `maxNewTokens` costs nothing until it is used. */
 const SLOT_STEP = 64;
 
 const PAST = 'past_key_values.';
@@ -35,17 +37,21 @@ export class Memory {
   readonly #maxSlots: number;
   readonly #self: readonly Cache[];
   readonly #cross: Readonly<Record<string, TensorData>>;
+  /** [rows, new slots]: the row that wrote what a slot holds; with the slot's number it names one key and value. */
+  readonly #writers: Int32Array;
   #slots: number;
 
   /**
    * @param prefill outputs of the prefill graph: `present.*` [batch, heads, tokens, headWidth]
    * @throws QuerentError QRT_USAGE when the two graphs are not of one model.
    */
-  constructor(decode: Executable, prefill: Readonly<Record<string, TensorData>>, options: MemoryOptions) {
+  constructor(decode: Pick<Executable, 'inputs' | 'outputs'>, prefill: Readonly<Record<string, TensorData>>, options: MemoryOptions) {
     this.#rows = options.rows;
     this.#promptSlots = options.promptSlots;
     this.#maxSlots = options.maxSlots;
-    this.#slots = slotsFor(options.promptSlots + 1, options.maxSlots);
+    this.#slots = Math.min(options.maxSlots, options.promptSlots + SLOT_STEP);
+    const newSlots = options.maxSlots - options.promptSlots;
+    this.#writers = Int32Array.from({ length: options.rows * newSlots }, (_, i) => Math.floor(i / newSlots));
     const written = new Set(decode.outputs.map((port) => port.name));
     const self: Cache[] = [];
     const cross: Record<string, TensorData> = {};
@@ -75,7 +81,7 @@ export class Memory {
   /** Makes room for slot `index`. */
   reach(index: number): void {
     if (index < this.#slots) return;
-    const slots = slotsFor(index + 1, this.#maxSlots);
+    const slots = Math.min(this.#maxSlots, index + SLOT_STEP);
     for (const cache of this.#self) {
       const grown = new Float32Array(this.#rows * cache.heads * slots * cache.headWidth);
       for (let i = 0; i < this.#rows * cache.heads; i++) {
@@ -98,25 +104,29 @@ export class Memory {
     return { feeds, into };
   }
 
-  /** Row `i` goes on with the memory of row `parents[i]`, of the same row of the batch; `end` is the first slot not yet written. */
-  reorder(parents: readonly number[], end: number): void {
-    const moved = parents.flatMap((parent, row) => (parent === row ? [] : [row]));
-    const from = this.#promptSlots;
-    if (moved.length === 0 || end <= from) return;
-    for (const { heads, headWidth, data } of this.#self) {
-      const size = (end - from) * headWidth;
-      const at = (row: number, head: number): number => ((row * heads + head) * this.#slots + from) * headWidth;
-      const copies = new Float32Array(moved.length * heads * size);
-      moved.forEach((row, i) => {
-        for (let head = 0; head < heads; head++) {
-          const start = at(parents[row]!, head);
-          copies.set(data.subarray(start, start + size), (i * heads + head) * size);
-        }
-      });
-      moved.forEach((row, i) => {
-        for (let head = 0; head < heads; head++) data.set(copies.subarray((i * heads + head) * size, (i * heads + head + 1) * size), at(row, head));
-      });
+  /**
+   * Rows take over the memory of others. No row of `moves` may be both read and overwritten ({@link Move}).
+   *
+   * @param end the first slot not yet written
+   * @returns slots copied, of one cache and one head: what a step of beam search costs
+   */
+  move(moves: readonly Move[], end: number): number {
+    const newSlots = this.#maxSlots - this.#promptSlots;
+    let copied = 0;
+    for (const { from, to } of moves) {
+      const [theirs, own] = [from * newSlots, to * newSlots];
+      let first = end - this.#promptSlots; // the first slot in which the two differ: from there on they all do
+      while (first > 0 && this.#writers[theirs + first - 1] !== this.#writers[own + first - 1]) first--;
+      this.#writers.copyWithin(own + first, theirs + first, theirs + end - this.#promptSlots);
+      const start = this.#promptSlots + first;
+      copied += end - start;
+      if (start === end) continue;
+      for (const { heads, headWidth, data } of this.#self) {
+        const at = (row: number, head: number): number => (row * heads + head) * this.#slots * headWidth;
+        for (let head = 0; head < heads; head++) data.copyWithin(at(to, head) + start * headWidth, at(from, head) + start * headWidth, at(from, head) + end * headWidth);
+      }
     }
+    return copied;
   }
 
   #fill(cache: Cache, present: TensorData, width: number): void {
@@ -131,10 +141,6 @@ export class Memory {
       }
     }
   }
-}
-
-function slotsFor(needed: number, most: number): number {
-  return Math.min(most, Math.ceil(needed / SLOT_STEP) * SLOT_STEP);
 }
 
 function geometry(port: PortInfo, present: TensorData | undefined): { readonly heads: number; readonly headWidth: number } {
