@@ -70,12 +70,15 @@ export type {
 // Contracts: what people do with a model
 export type { ImageSource, RawPixels } from './contracts/image.ts';
 export type {
+  AttendOptions,
   AttentionMap,
+  ChatMessage,
   GenerateEvent,
   GenerateOptions,
   LoadedModel,
   ModelCallOptions,
   ModelCapability,
+  ScoreOptions,
 } from './contracts/loaded-model.ts';
 export type { TaskContext, TaskDelta, TaskPlugin } from './contracts/task.ts';
 export type { ObjectiveInputs, ObjectiveOutput, ObjectivePlugin } from './contracts/objective.ts';

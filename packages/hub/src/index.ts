@@ -30,6 +30,8 @@ export type { DownloadEvent, HubOptions, HubSettings } from './remote/settings.t
 
 // Text.
 export { createTokenizer, loadTokenizer } from './tokenizer.ts';
+export { createChatTemplate, loadChatTemplate } from './chat-template.ts';
+export type { ChatTemplate } from './chat-template.ts';
 export { padRows } from './pad-rows.ts';
 export type { PaddedRows } from './pad-rows.ts';
 export type { EncodeBatchOptions, EncodedBatch, EncodeOptions, Tokenizer } from './tokenizer.ts';

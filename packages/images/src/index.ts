@@ -22,3 +22,7 @@ export type { Random, RandomState } from './random.ts';
 // Training: augmentation
 export { augment, colorJitter, flipHorizontally, randomResizedCropBox } from './augment.ts';
 export type { AugmentOptions, ColorJitter } from './augment.ts';
+
+// Back to files
+export { drawHeatMaps, encodePng, seenRegion } from './heat-map.ts';
+export type { HeatMapOptions, Region } from './heat-map.ts';

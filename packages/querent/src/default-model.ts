@@ -17,7 +17,8 @@ const PACKAGE = '@querent/mini';
  * @throws QuerentError QRT_FILE when there is none.
  */
 export function defaultModel(requires: readonly ModelCapability[] = []): string {
-  const name = requires.includes('match') || requires.includes('embed') ? RETRIEVING : GENERATING;
+  const reads = requires.some((one) => one === 'match' || one === 'embed' || one === 'attend'); // a text beside the image
+  const name = reads ? RETRIEVING : GENERATING;
   for (const folder of candidates(name)) if (existsSync(join(folder, 'config.json'))) return folder;
   throw new QuerentError('QRT_FILE', `The embedded model ${name} is not here: ${PACKAGE} is not installed, and no folder above holds models/${name}.`, {
     fix: `Install it (npm install ${PACKAGE}), or name a model folder: { model: 'path/to/model' }.`,

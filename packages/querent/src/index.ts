@@ -1,6 +1,6 @@
 // The short way: a task over a model
 export { pipeline } from './pipeline.ts';
-export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskTypes } from './pipeline.ts';
+export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskStreamEvent, TaskTypes } from './pipeline.ts';
 
 // The composition root
 export { createQuerent } from './create-querent.ts';
@@ -18,13 +18,28 @@ export type { Recipe, RecipeEvent } from '@querent/training';
 
 // Flows, and the steps of a model as stages
 export { from } from '@querent/core';
-export type { Flow, GenerateEvent, GenerateOptions, ImageSource, LoadedModel, Result, Stage, TaskDelta } from '@querent/core';
+export type { ChatMessage, Flow, GenerateEvent, GenerateOptions, ImageSource, LoadedModel, Result, Stage, TaskDelta } from '@querent/core';
 export { bridge, decode, encode, generate } from './stages.ts';
 export type { DecodeStageOptions, GenerateStageOptions, ImageItem, ItemOutput } from './stages.ts';
 
 // Tasks and errors
 export { similarities } from '@querent/tasks';
-export type { CaptionInput, CaptionOutput, EmbedInput, EmbedOutput, MatchInput, MatchOutput } from '@querent/tasks';
+export type {
+  AttendInput,
+  AttendOutput,
+  CaptionInput,
+  CaptionOutput,
+  ChatInput,
+  ChatOutput,
+  EmbedInput,
+  EmbedOutput,
+  InstructInput,
+  InstructOutput,
+  MatchInput,
+  MatchOutput,
+  VqaInput,
+  VqaOutput,
+} from '@querent/tasks';
 export { isQuerentError, QuerentError } from '@querent/core';
 
 // Writing plugins

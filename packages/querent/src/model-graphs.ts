@@ -61,9 +61,9 @@ export function modelGraphs(parts: ModelParts): ModelGraphs {
         g.output('probability', squeeze(slice(softmax(logits, 1), 1, 1, 2), [1])); // [rows]
         g.output('logit', squeeze(slice(logits, 1, 1, 2), [1])); // [rows]
       }),
-    attend: () => overBridge(parts, 'attend', (g, bridge) => g.output('attention', attention(parts, bridge.encode(featuresInput(parts, g))))),
+    attend: () => overBridge(parts, 'attend', (g, bridge) => outputAttention(parts, g, bridge.encode(featuresInput(parts, g)))),
     attend_with_text: () =>
-      overBridge(parts, 'attend_with_text', (g, bridge) => g.output('attention', attention(parts, bridge.encode(featuresInput(parts, g), textInput(g, 'batch'))))),
+      overBridge(parts, 'attend_with_text', (g, bridge) => outputAttention(parts, g, bridge.encode(featuresInput(parts, g), textInput(g, 'batch')))),
     prefill: () => {
       const { plugin, config } = needed(parts.languageModel, parts, 'generate');
       return prefillGraph(plugin, config, { prefix: LANGUAGE_SCOPE });
@@ -133,10 +133,10 @@ function projected({ languageModel }: ModelParts, g: GraphScope, queries: Tensor
   return linear(g.scope('language_projection'), queries, languageModel.plugin.width(languageModel.config));
 }
 
-/** Where the queries looked in the last layer that looks, which has read the text most: float32 [batch, patches]. */
-function attention(parts: ModelParts, encoding: BridgeEncoding): Tensor {
+/** Where each query looked in the last layer that looks, which has read the text most: mean over heads, float32 [batch, queries, patches]. */
+function outputAttention(parts: ModelParts, g: GraphScope, encoding: BridgeEncoding): void {
   const last = needed(encoding.crossAttentions.filter((map) => map !== null).at(-1), parts, 'attend'); // [batch, heads, queries, patches]
-  return reduceMean(last, [1, 2], false);
+  g.output('attention', reduceMean(last, [1], false));
 }
 
 function needed<T>(part: T | undefined, parts: ModelParts, capability: string): T {

@@ -34,8 +34,8 @@ describe.each(['llama', 't5'] as const)('captions with a %s', (family) => {
       let written = '';
       let text: string | undefined;
       for await (const event of caption.stream({ image, numBeams, maxNewTokens: 8 })) {
-        if (event.delta === undefined) text = event.text;
-        else written += event.delta;
+        written += event.delta;
+        text = event.text;
       }
       expect(written).toBe(text);
     }

@@ -4,7 +4,22 @@
  */
 import { from, linkSignals, mapBounded, QuerentError, raceSignal, validate } from '@querent/core';
 import type { Flow, FlowSource, LoadedModel, TaskDelta, TaskPlugin } from '@querent/core';
-import type { CaptionInput, CaptionOutput, EmbedInput, EmbedOutput, MatchInput, MatchOutput } from '@querent/tasks';
+import type {
+  AttendInput,
+  AttendOutput,
+  CaptionInput,
+  CaptionOutput,
+  ChatInput,
+  ChatOutput,
+  EmbedInput,
+  EmbedOutput,
+  InstructInput,
+  InstructOutput,
+  MatchInput,
+  MatchOutput,
+  VqaInput,
+  VqaOutput,
+} from '@querent/tasks';
 import type { Observable } from 'rxjs';
 import { createQuerent } from './create-querent.ts';
 import type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
@@ -16,6 +31,10 @@ import type { ItemOutput } from './stages.ts';
 /** Inputs and outputs of the built-in tasks. */
 export interface TaskTypes {
   readonly caption: { readonly input: CaptionInput; readonly output: CaptionOutput };
+  readonly vqa: { readonly input: VqaInput; readonly output: VqaOutput };
+  readonly instruct: { readonly input: InstructInput; readonly output: InstructOutput };
+  readonly chat: { readonly input: ChatInput; readonly output: ChatOutput };
+  readonly attend: { readonly input: AttendInput; readonly output: AttendOutput };
   readonly match: { readonly input: MatchInput; readonly output: MatchOutput };
   readonly embed: { readonly input: EmbedInput; readonly output: EmbedOutput };
 }
@@ -29,6 +48,9 @@ export interface RunTaskOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What is read along: text as it comes, then the output, whose `delta` is empty: all deltas together are the text. */
+export type TaskStreamEvent<Output extends object> = ({ readonly delta: string } & { readonly [K in keyof Output]?: undefined }) | ({ readonly delta: '' } & Output);
+
 /** A task over a model. */
 export interface TaskPipeline<Input, Output extends object> extends AsyncDisposable {
   /**
@@ -40,7 +62,7 @@ export interface TaskPipeline<Input, Output extends object> extends AsyncDisposa
   (input: Input, options?: RunTaskOptions): Promise<Output>;
   (inputs: Iterable<Input>, options?: RunTaskOptions): Flow<ItemOutput<Input, Output>>;
   /** One, read along: pieces of text as they come, then the output. */
-  stream(input: Input, options?: RunTaskOptions): AsyncGenerator<TaskDelta | (Output & { readonly delta?: undefined }), void, undefined>;
+  stream(input: Input, options?: RunTaskOptions): AsyncGenerator<TaskStreamEvent<Output>, void, undefined>;
   readonly model: LoadedModel;
   readonly task: TaskPlugin<Input, Output>;
   /** Frees what this pipeline has loaded. Twice is harmless. */
@@ -57,6 +79,7 @@ export interface TaskPipeline<Input, Output extends object> extends AsyncDisposa
  * await using caption = await pipeline('caption');
  * console.log((await caption('photo.jpg')).text);
  * for await (const { item, text, error } of caption(['a.jpg', 'b.jpg'])) console.log(item, text ?? error);
+ * for await (const { delta } of caption.stream('photo.jpg')) process.stdout.write(delta);
  */
 export function pipeline<Name extends keyof TaskTypes>(
   task: Name,
@@ -131,7 +154,9 @@ function overModel(task: TaskPlugin<unknown, object>, model: LoadedModel, queren
   };
   const call = (input: unknown, options: RunTaskOptions = {}): unknown => (isMany(input) ? many(input, options) : one(input, options));
   const made = Object.assign(call, {
-    stream: (input: unknown, options: RunTaskOptions = {}) => run(input, true, options),
+    async *stream(input: unknown, options: RunTaskOptions = {}) {
+      for await (const event of run(input, true, options)) yield 'delta' in event ? event : { delta: '', ...event };
+    },
     model,
     task,
     dispose,

@@ -3,30 +3,34 @@
  * engine. Texts become ids in `texts.ts`, ids become text in `generation-text.ts`, graphs are in `model-graphs.ts`.
  */
 import type {
+  AttendOptions,
   AttentionMap,
+  ChatMessage,
   GenerateEvent,
   GenerateOptions,
   ImageSource,
   LoadedModel,
   ModelCallOptions,
   ModelCapability,
+  ScoreOptions,
   SpecialTokens,
   TensorData,
 } from '@querent/core';
 import { QuerentError, elementCount, int64, raceSignal } from '@querent/core';
-import type { JsonObject, Tokenizer } from '@querent/hub';
-import { loadTokenizer } from '@querent/hub';
-import { decodeImage } from '@querent/images';
-import type { GenerationOptions } from '@querent/llm-adapters';
+import type { ChatTemplate, JsonObject, Tokenizer } from '@querent/hub';
+import { isJsonObject, loadChatTemplate, loadTokenizer } from '@querent/hub';
+import { decodeImage, drawHeatMaps, seenRegion } from '@querent/images';
+import type { GeneratedSequence, GenerationOptions } from '@querent/llm-adapters';
 import { fromGenerationConfig, generateOn } from '@querent/llm-adapters';
-import { stack } from '@querent/tasks';
-import { attentionMap } from './attention-map.ts';
+import { stack, stackInTurns } from '@querent/tasks';
+import { attentionMaps } from './attention-map.ts';
 import type { Executables } from './executables.ts';
 import { RowText } from './generation-text.ts';
 import type { GraphName } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
+import { readsInstruction } from './model-parts.ts';
 import type { ModelSource } from './model-source.ts';
-import { assertIds, bridgeFeeds, labelRows, promptFeeds, rectangle } from './texts.ts';
+import { assertIds, bridgeFeeds, historyRows, labelRows, promptFeeds, rectangle } from './texts.ts';
 
 /** Longest text for a bridge whose config does not say. */
 const MAX_BRIDGE_TOKENS = 512;
@@ -59,22 +63,46 @@ export class VisionLanguageModel implements LoadedModel {
   readonly extraTensors: readonly string[];
   /** The plugins inside and the configs that they were built with. */
   readonly parts: ModelParts;
+  readonly readsInstruction: boolean;
+  readonly prompts: Readonly<Record<string, string>>;
   readonly #source: ModelSource;
   readonly #executables: Executables;
   readonly #defaults: GenerationOptions;
   readonly #tokenizers: Map<string, Promise<Tokenizer>>;
   readonly #onDispose: (model: VisionLanguageModel) => void;
+  #chatTemplate: Promise<ChatTemplate | undefined> | undefined;
 
   constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose }: ModelInside) {
     this.name = source.name;
     this.capabilities = capabilities;
     this.extraTensors = extra;
     this.parts = parts;
+    this.readsInstruction = readsInstruction(parts);
+    this.prompts = textsOf(source.recipe['prompts']);
     this.#source = source;
     this.#executables = executables;
     this.#tokenizers = tokenizers;
     this.#onDispose = onDispose;
     this.#defaults = fromGenerationConfig(source.generationConfig ?? {});
+  }
+
+  get architecture(): 'decoder-only' | 'encoder-decoder' | undefined {
+    return this.parts.languageModel?.plugin.architecture;
+  }
+
+  async chatPrompt(messages: readonly ChatMessage[]): Promise<string | undefined> {
+    const file = this.#source.languageTokenizer;
+    if (file === undefined) return undefined;
+    this.#chatTemplate ??= loadChatTemplate(file);
+    this.#chatTemplate.catch(() => (this.#chatTemplate = undefined)); // the next call tries again
+    const template = await this.#chatTemplate;
+    if (template === undefined) return undefined;
+    const prompt = template.render(messages);
+    // Prompts are given the tokenizer's own first token; a template that writes it too would have it twice.
+    const tokenizer = await this.#tokenizer('language');
+    const [first] = tokenizer.encode('', { addSpecialTokens: true });
+    const written = first === undefined ? undefined : tokenizer.idToToken(first);
+    return written !== undefined && prompt.startsWith(written) ? prompt.slice(written.length) : prompt;
   }
 
   async prepare(image: ImageSource, options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
@@ -85,11 +113,12 @@ export class VisionLanguageModel implements LoadedModel {
   }
 
   async encode(pixelValues: readonly TensorData<'float32'>[], options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
-    return this.#run('encoder', { pixel_values: stack(pixelValues) }, 'features', options);
+    return this.#run('encoder', { pixel_values: await stackInTurns(pixelValues, options.signal) }, 'features', options);
   }
 
   async bridge(features: TensorData<'float32'>, options: ModelCallOptions & { readonly texts?: readonly string[] } = {}): Promise<TensorData<'float32'>> {
-    const { texts } = options;
+    // Nothing asked is an empty instruction to a bridge that always reads one.
+    const texts = options.texts ?? (this.readsInstruction ? Array.from({ length: features.shape[0] ?? 0 }, () => '') : undefined);
     if (texts === undefined) return this.#run('bridge', { features }, 'soft_prompt', options);
     const feeds = await this.#bridgeText(texts, features.shape[0]);
     return this.#run('bridge_with_text', { features, ...feeds }, 'soft_prompt', options);
@@ -106,43 +135,52 @@ export class VisionLanguageModel implements LoadedModel {
     if (text !== undefined) assertIds(text.ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
     const { topK: usual, ...defaults } = this.#defaults;
     const limit = topK ?? usual ?? 0; // 0: all
-    const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numReturnSequences: 1 };
+    const wanted = given.numReturnSequences ?? 1; // a config's own number would surprise those who read one text a row
+    // Draws need no beams, and n texts need n of them, whatever the config's own number is.
+    const numBeams = given.numBeams ?? (given.doSample === true ? 1 : Math.max(defaults.numBeams ?? 1, defaults.doSample === true ? 1 : wanted));
+    const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numBeams, numReturnSequences: wanted };
     const executables = {
       prefill: await this.#executables.get(text === undefined ? 'prefill_without_text' : 'prefill'),
       decode: await this.#executables.get('decode'),
     };
-    const args = { softPrompt, tokens, options: decoding, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
+    const history = languageModel.plugin.architecture === 'decoder-only' ? { history: historyRows(text, rows, softPrompt.shape[1] ?? 0, this.#imageToken()) } : {};
+    const args = { softPrompt, tokens, options: decoding, ...history, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
     const texts = Array.from({ length: rows }, () => new RowText(tokenizer, stop));
-    const ended: { readonly ids: readonly number[]; readonly score: number; readonly finish: 'stop' | 'length' }[] = [];
+    const ended: (readonly GeneratedSequence[])[] = [];
     for await (const event of generateOn(this.#executables.engine, executables, args, signal)) {
       if (event.type === 'generated') {
-        for (const sequences of event.rows) ended.push(sequences[0]!); // one text a row was asked for
+        ended.push(...event.rows);
         continue;
       }
+      if (wanted > 1) continue; // which text is the best shows in the end
       const delta = texts[event.row]!.add(event.id, event.logProb);
       if (delta !== '') yield { type: 'delta', row: event.row, delta };
       if (texts.every((row) => row.isStopped)) break; // nobody reads what would follow
     }
-    const isStreamed = (decoding.numBeams ?? 1) === 1;
+    const isStreamed = numBeams === 1 && wanted === 1;
     for (const [row, writing] of texts.entries()) {
-      const end = ended[row] ?? { ids: writing.ids, score: writing.score, finish: 'stop' as const };
-      const { delta, text: whole, isStopped } = writing.finish(end.ids);
-      if (isStreamed && delta !== '') yield { type: 'delta', row, delta };
-      const how = writing.isStopped ? { tokenIds: writing.ids, score: writing.score } : { tokenIds: end.ids, score: end.score };
-      yield { type: 'text', row, text: whole, ...how, finish: isStopped ? 'stop' : end.finish === 'length' ? 'length' : 'end' };
+      const sequences = ended[row] ?? [{ ids: writing.ids, score: writing.score, finish: 'stop' as const }];
+      for (const [sequence, end] of sequences.entries()) {
+        const text = wanted === 1 ? writing : new RowText(tokenizer, stop);
+        const { delta, text: whole, isStopped } = text.finish(end.ids);
+        if (isStreamed && delta !== '') yield { type: 'delta', row, delta };
+        const how = text.isStopped ? { tokenIds: text.ids, score: text.score } : { tokenIds: end.ids, score: end.score };
+        yield { type: 'text', row, sequence, text: whole, ...how, finish: isStopped ? 'stop' : end.finish === 'length' ? 'length' : 'end' };
+      }
     }
   }
 
   async score(
     softPrompt: TensorData<'float32'>,
     candidates: readonly string[],
-    options: ModelCallOptions & { readonly prompt?: string | readonly string[] } = {},
+    options: ScoreOptions = {},
   ): Promise<readonly Float32Array[]> {
     const languageModel = this.#languageModel('score');
     const tokenizer = await this.#tokenizer('language');
     const rows = softPrompt.shape[0] ?? 0;
     const tokens = this.#specialTokens(languageModel);
-    const prompts = perRow(options.prompt ?? '', rows);
+    const { prompt = '', lengthPenalty = 1 } = options;
+    const prompts = perRow(prompt, rows);
     const size = elementCount(softPrompt.shape.slice(1));
     const scores = Array.from({ length: rows }, () => new Float32Array(candidates.length));
     const pairs = scores.flatMap((_, row) => candidates.map((candidate, index) => ({ row, candidate, index })));
@@ -164,7 +202,7 @@ export class VisionLanguageModel implements LoadedModel {
           sum += logProbs.data[j]!;
           count++;
         }
-        scores[row]![index] = count === 0 ? 0 : sum / count;
+        scores[row]![index] = count === 0 ? 0 : sum / count ** lengthPenalty;
       });
     }
     return scores;
@@ -188,17 +226,23 @@ export class VisionLanguageModel implements LoadedModel {
     return this.#match('logit', features, texts, options);
   }
 
-  async attend(features: TensorData<'float32'>, text: string, options: ModelCallOptions = {}): Promise<readonly AttentionMap[]> {
+  async attend(features: TensorData<'float32'>, text: string, options: AttendOptions = {}): Promise<readonly AttentionMap[]> {
     this.#require('attend');
-    const words = text.split(/\s+/).filter((word) => word !== '');
-    if (words.length === 0) return [attentionMap(await this.#run('attend', { features }, 'attention', options), 0)];
-    // The bridge reads the image once with each word by itself.
+    const { perQuery = false } = options;
     const [rows, ...shape] = features.shape;
     if (rows !== 1) throw new QuerentError('QRT_USAGE', `attend looks at one image; the features are of ${rows}.`, { fix: 'Give the features of one image.' });
+    const words = text.split(/\s+/).filter((word) => word !== '');
+    if (words.length === 0) return attentionMaps(await this.#run('attend', { features }, 'attention', options), 0, { perQuery });
+    // The bridge reads the image once with each word by itself.
     const image = { dtype: 'float32', shape, data: features.data } as const;
     const feeds = { features: stack(words.map(() => image)), ...(await this.#bridgeText(words)) };
     const maps = await this.#run('attend_with_text', feeds, 'attention', options);
-    return words.map((word, i) => attentionMap(maps, i, word));
+    return words.flatMap((word, i) => attentionMaps(maps, i, { word, perQuery }));
+  }
+
+  async drawAttention(image: ImageSource, maps: readonly AttentionMap[], options: ModelCallOptions = {}): Promise<Uint8Array> {
+    const picture = await decodeImage(image, options);
+    return drawHeatMaps(picture, maps, { ...options, seen: seenRegion(picture, this.parts.processor) });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -233,8 +277,7 @@ export class VisionLanguageModel implements LoadedModel {
   /** `input_ids` and `attention_mask` of the bridge's own tokenizer. */
   async #bridgeText(texts: readonly string[], rows: number = texts.length): Promise<Record<'input_ids' | 'attention_mask', TensorData<'int64'>>> {
     if (texts.length !== rows || rows === 0) throw new QuerentError('QRT_USAGE', `${texts.length} texts were given for ${rows} rows.`, { fix: 'Give one text a row.' });
-    const config: unknown = this.parts.bridge.config;
-    const { max_position_embeddings: longest, vocab_size: vocabulary } = config as JsonObject; // a config is a JSON object; these are HuggingFace's names
+    const { max_position_embeddings: longest, vocab_size: vocabulary } = configOf(this.parts.bridge.config);
     const { ids, mask } = bridgeFeeds(await this.#tokenizer('bridge'), texts, typeof longest === 'number' ? longest : MAX_BRIDGE_TOKENS);
     if (typeof vocabulary === 'number') assertIds(ids, vocabulary, 'the bridge');
     return { input_ids: ids, attention_mask: mask };
@@ -253,6 +296,12 @@ export class VisionLanguageModel implements LoadedModel {
     this.#tokenizers.set(file, loading);
     loading.catch(() => this.#tokenizers.delete(file)); // the next call tries again
     return loading;
+  }
+
+  /** The id that stands for the image in transformers' prompts; undefined where the config names none. */
+  #imageToken(): number | undefined {
+    const { image_token_index: index, image_token_id: id } = this.#source.recipe;
+    return [index, id].find((one) => typeof one === 'number');
   }
 
   /** Special ids of the config; `generation_config.json` has the last word. */
@@ -284,6 +333,15 @@ export class VisionLanguageModel implements LoadedModel {
       details: { capability, capabilities: [...this.capabilities] },
     });
   }
+}
+
+/** A config as the JSON object that it is, for keys of HuggingFace's that not every plugin has. */
+function configOf(config: unknown): JsonObject {
+  return isJsonObject(config) ? config : {};
+}
+
+function textsOf(value: unknown): Record<string, string> {
+  return isJsonObject(value) ? Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')) : {};
 }
 
 /** @throws QuerentError QRT_USAGE when there is not one a row. */

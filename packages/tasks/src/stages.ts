@@ -57,8 +57,29 @@ export interface PromptedRow {
   readonly options?: RowOptions;
 }
 
+/** A row for {@link instructed}. */
+export interface InstructedRow {
+  /** float32 [patches, width] */
+  readonly features: Row;
+  /** What the bridge reads beside them, in models whose bridge does. */
+  readonly instruction: string;
+}
+
+/** Features with an instruction → soft prompts, float32 [queries, hidden] each. */
+export function instructed<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, InstructedRow>, Result<Item, Row>> {
+  return mapBatches<Item, InstructedRow, Row>(async (rows, { signal }) => {
+    const texts = model.readsInstruction === true ? { texts: rows.map(({ instruction }) => instruction) } : {};
+    return unstack(await model.bridge(stack(rows.map(({ features }) => features)), { signal, ...texts }));
+  }, batching(options));
+}
+
 /** A finished text. */
-export interface GeneratedText {
+export interface GeneratedText extends OneText {
+  /** All texts, best first, where more than one was asked for. */
+  readonly nBest?: readonly OneText[];
+}
+
+export interface OneText {
   readonly text: string;
   /** Mean log-probability of its tokens, length penalty applied. */
   readonly score: number;
@@ -68,21 +89,29 @@ export interface GeneratedText {
 
 /** Soft prompts → texts. Rows of a batch that are to be written alike are written together; each may have its own prompt. */
 export function generated<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, PromptedRow>, Result<Item, GeneratedText>> {
-  return mapBatches<Item, PromptedRow, GeneratedText>(async (rows, { signal }) => {
-    const alike = new Map<string, number[]>();
-    rows.forEach((row, i) => {
-      const { prompt: _, ...how } = row.options ?? {};
-      const key = JSON.stringify(how);
-      alike.set(key, [...(alike.get(key) ?? []), i]);
-    });
-    const texts: GeneratedText[] = [];
-    for (const indices of alike.values()) {
-      const group = indices.map((i) => rows[i]!);
-      const how: GenerateOptions = { ...group[0]!.options, prompt: group.map((row) => row.options?.prompt ?? ''), signal };
-      for await (const event of model.generate(stack(group.map((row) => row.softPrompt)), how)) {
-        if (event.type === 'text') texts[indices[event.row]!] = { text: event.text, score: event.score, finish: event.finish };
-      }
+  return mapBatches<Item, PromptedRow, GeneratedText>((rows, { signal }) => generateRows(model, rows, signal), batching(options));
+}
+
+/** The texts of rows, in their order. */
+export async function generateRows(model: LoadedModel, rows: readonly PromptedRow[], signal: AbortSignal): Promise<GeneratedText[]> {
+  const alike = new Map<string, number[]>();
+  rows.forEach((row, i) => {
+    const { prompt: _, ...how } = row.options ?? {};
+    const key = JSON.stringify(how);
+    alike.set(key, [...(alike.get(key) ?? []), i]);
+  });
+  const texts: OneText[][] = rows.map(() => []);
+  for (const indices of alike.values()) {
+    const group = indices.map((i) => rows[i]!);
+    const how: GenerateOptions = { ...group[0]!.options, prompt: group.map((row) => row.options?.prompt ?? ''), signal };
+    for await (const event of model.generate(stack(group.map((row) => row.softPrompt)), how)) {
+      if (event.type === 'text') texts[indices[event.row]!]!.push({ text: event.text, score: event.score, finish: event.finish });
     }
-    return texts;
-  }, batching(options));
+  }
+  return texts.map(bestOf);
+}
+
+/** One row's texts, best first, as an output. */
+export function bestOf(texts: readonly OneText[]): GeneratedText {
+  return texts.length > 1 ? { ...texts[0]!, nBest: texts } : texts[0]!;
 }

@@ -1,7 +1,7 @@
 import { isQuerentError, validate } from '@querent/core';
 import type { TensorData } from '@querent/core';
 import { describe, expect, test } from 'vitest';
-import { caption, embed, match, similarities, stack, taskPlugins, unstack } from './index.ts';
+import { attend, caption, chat, embed, instruct, match, plainPrompt, ranking, similarities, stack, taskPlugins, unstack, vqa, vqaPrompt } from './index.ts';
 import { holdsImage } from './image-input.ts';
 
 const tensor = (shape: readonly number[], data: readonly number[]): TensorData<'float32'> => ({ dtype: 'float32', shape, data: Float32Array.from(data) });
@@ -49,6 +49,10 @@ describe('input schemas', () => {
     }
     expect(complaint(match.input, { image: 'a.jpg', text: 'a dog', threshold: 0.7 })).toBe('');
     expect(complaint(embed.input, { text: 'a dog' })).toBe('');
+    expect(complaint(vqa.input, { image: 'a.jpg', question: 'What?', prompt: 'Q: {} A:', candidates: ['a', 'b'], numBeams: 1 })).toBe('');
+    expect(complaint(instruct.input, { image: 'a.jpg', instruction: 'Describe it.', topP: 0.9, doSample: true })).toBe('');
+    expect(complaint(chat.input, { images: ['a.jpg', new Uint8Array(1)], messages: [{ role: 'user', content: 'Hello' }] })).toBe('');
+    for (const good of ['a.jpg', { image: 'a.jpg', text: 'a dog', perQuery: true }]) expect(complaint(attend.input, good)).toBe('');
   });
 
   test('name the mistake and what was meant', () => {
@@ -57,10 +61,36 @@ describe('input schemas', () => {
     expect(complaint(caption.input, 7)).toContain('expected an object or string');
     expect(complaint(match.input, { image: 'a.jpg' })).toContain('"text" is missing');
     expect(complaint(match.input, 'a.jpg')).toContain('expected an object');
+    expect(complaint(vqa.input, { image: 'a.jpg', question: 'What?', canditates: [] })).toContain('Did you mean "candidates"?');
+    expect(complaint(vqa.input, { image: 'a.jpg', question: 'What?', prompt: 'no place' })).toContain('/prompt');
+    expect(complaint(chat.input, { image: 'a.jpg', messages: [{ role: 'robot', content: '' }] })).toContain('/messages/0/role');
+    expect(complaint(instruct.input, { image: 'a.jpg' })).toContain('"instruction" is missing');
   });
 });
 
 test('each task has a name, schemas and what it requires', () => {
-  expect(taskPlugins.map(({ name }) => name)).toEqual(['caption', 'match', 'embed']);
+  expect(taskPlugins.map(({ name }) => name)).toEqual(expect.arrayContaining(['caption', 'vqa', 'instruct', 'chat', 'match', 'embed', 'attend']));
   for (const task of taskPlugins) expect(task.requires?.length).toBeGreaterThan(0);
+});
+
+test('a question stands in the prompt of its family, of its model, or of the call', () => {
+  expect(vqaPrompt('Why?', { architecture: 'decoder-only' })).toBe('Question: Why? Answer:');
+  expect(vqaPrompt('Why?', { architecture: 'encoder-decoder' })).toBe('Question: Why? Short answer:');
+  expect(vqaPrompt('Why?', { architecture: 'decoder-only', prompts: { vqa: '{}' } })).toBe('Why?');
+  expect(vqaPrompt('$& {} ?', { prompts: { vqa: 'Q {} A' } }, '<{}>')).toBe('<$& {} ?>');
+});
+
+test('a talk without a template is questions and answers', () => {
+  const talk = [
+    { role: 'system', content: 'Be brief.' }, { role: 'user', content: 'Which city is this?' }, { role: 'assistant', content: 'singapore' }, { role: 'user', content: ' Why? ' },
+  ] as const;
+  expect(plainPrompt(talk)).toBe('Be brief. Question: Which city is this? Answer: singapore. Question: Why? Answer:');
+});
+
+test('candidates are ranked by their log-probability, and share theirs', () => {
+  const texts = ranking(['a', 'b', 'c'], Float32Array.from([-2, -1, -2]));
+  expect(texts.map(({ text }) => text)).toEqual(['b', 'a', 'c']);
+  expect(texts.reduce((sum, { probability }) => sum + probability, 0)).toBeCloseTo(1, 10);
+  expect(texts[0]!.probability / texts[1]!.probability).toBeCloseTo(Math.E, 5);
+  expect(ranking(['a', 'b'], Float32Array.from([-1000, -1001]))[0]!.probability).toBeCloseTo(1 / (1 + Math.exp(-1)), 5);
 });

@@ -44,16 +44,23 @@ export interface GenerateOptions extends ModelCallOptions {
   readonly stop?: readonly string[];
   /** Makes draws repeatable. */
   readonly seed?: number;
+  /** Texts a row: beams kept to the end, or draws. More than one needs beams or `doSample`. Default 1. */
+  readonly numReturnSequences?: number;
 }
 
 /** What generating says while it goes on. `row` is the index within the batch. */
 export type GenerateEvent =
-  /** Text that has just become certain. Not sent under beam search, where nothing is certain before the end. */
+  /**
+   * Text that has just become certain. Not sent under beam search, where nothing is certain before the end, nor when several
+   * texts a row are asked for.
+   */
   | { readonly type: 'delta'; readonly row: number; readonly delta: string }
-  /** A row is done: once for each row. */
+  /** A text of a row is done: `numReturnSequences` for each row, best first. */
   | {
       readonly type: 'text';
       readonly row: number;
+      /** 0 for the row's best text. */
+      readonly sequence: number;
       readonly text: string;
       readonly tokenIds: readonly number[];
       /** Mean log-probability of the tokens, length penalty applied. */
@@ -65,11 +72,31 @@ export type GenerateEvent =
 export interface AttentionMap {
   /** A word of the text, or undefined for the image alone. */
   readonly word?: string;
+  /** The query whose look it is, counted from 0, or undefined for the mean of all. */
+  readonly query?: number;
   /** Patches down and across. */
   readonly rows: number;
   readonly columns: number;
   /** `rows * columns` numbers that sum to 1. */
   readonly weights: Float32Array;
+}
+
+/** A turn of a talk. */
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+export interface ScoreOptions extends ModelCallOptions {
+  /** Text that stands between the image and the answer: one for all rows, or one a row. Default none. */
+  readonly prompt?: string | readonly string[];
+  /** Exponent of the answer's length, end token included, that the sum of log-probabilities is divided by. Default 1: the mean; 0: the sum. */
+  readonly lengthPenalty?: number;
+}
+
+export interface AttendOptions extends ModelCallOptions {
+  /** A map for each query by itself, instead of their mean. Default false. */
+  readonly perQuery?: boolean;
 }
 
 /**
@@ -80,6 +107,17 @@ export interface LoadedModel extends AsyncDisposable {
   /** What it was loaded as: a folder or an id. */
   readonly name: string;
   readonly capabilities: ReadonlySet<ModelCapability>;
+  /** Which family the language model is of; undefined where there is none. Only prompts depend on it. */
+  readonly architecture?: 'decoder-only' | 'encoder-decoder' | undefined;
+  /** Does the bridge read the question or instruction as well (InstructBLIP; `qformer_config.use_qformer_text_input`)? Default false. */
+  readonly readsInstruction?: boolean;
+  /** Prompt templates by task, from `prompts` in `config.json`: how this model was trained to be asked. */
+  readonly prompts?: Readonly<Record<string, string>>;
+  /**
+   * A talk as one prompt, by the chat template that came with the tokenizer, ending where the answer begins; undefined where it has
+   * none. The images stand before it.
+   */
+  chatPrompt?(messages: readonly ChatMessage[]): Promise<string | undefined>;
   /**
    * Decodes and prepares one image: float32 [channels, height, width].
    *
@@ -99,13 +137,9 @@ export interface LoadedModel extends AsyncDisposable {
   /** Writes one text a row. `softPrompt` is what {@link LoadedModel.bridge} gave. */
   generate(softPrompt: TensorData<'float32'>, options?: GenerateOptions): AsyncIterable<GenerateEvent>;
   /**
-   * How likely the language model finds each candidate answer: mean log-probability of its tokens, [rows][candidates].
+   * How likely the language model finds each candidate answer: log-probability of its tokens and the end, [rows][candidates].
    */
-  score(
-    softPrompt: TensorData<'float32'>,
-    candidates: readonly string[],
-    options?: ModelCallOptions & { readonly prompt?: string | readonly string[] },
-  ): Promise<readonly Float32Array[]>;
+  score(softPrompt: TensorData<'float32'>, candidates: readonly string[], options?: ScoreOptions): Promise<readonly Float32Array[]>;
   /** Unit vectors of images, one a query: float32 [batch, queries, shared]. */
   embedImages(features: TensorData<'float32'>, options?: ModelCallOptions): Promise<TensorData<'float32'>>;
   /** Unit vectors of texts: float32 [batch, shared]. Similarity is the largest cosine over an image's queries. */
@@ -114,6 +148,15 @@ export interface LoadedModel extends AsyncDisposable {
   match(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
   /** The matching head's raw logit of "they belong together", one a row: what BLIP-2 adds to the cosine to rank (a probability near 1 no longer tells two good matches apart). */
   matchLogits?(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
-  /** Where the queries looked while the bridge read one image with a text: one map a word. */
-  attend(features: TensorData<'float32'>, text: string, options?: ModelCallOptions): Promise<readonly AttentionMap[]>;
+  /**
+   * Where the queries looked while the bridge read one image: one map a word, each word read by itself, or one map of the image alone
+   * where there is no text; of each of these one a query when they are asked for.
+   */
+  attend(features: TensorData<'float32'>, text: string, options?: AttendOptions): Promise<readonly AttentionMap[]>;
+  /**
+   * Maps laid over the image they are of, in reading order, as the bytes of a PNG. What the encoder did not see (cropped away) stays grey.
+   *
+   * @throws QuerentError QRT_IMAGE when the image cannot be decoded.
+   */
+  drawAttention?(image: ImageSource, maps: readonly AttentionMap[], options?: ModelCallOptions): Promise<Uint8Array>;
 }
