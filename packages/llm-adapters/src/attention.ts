@@ -54,8 +54,8 @@ export function ones(owner: Tensor, shape: Shape): Tensor {
 }
 
 export interface AttendOptions {
-  /** Additive, broadcasts to [batch, heads, queries, keys]. */
-  readonly mask: Tensor;
+  /** Additive, broadcasts to [batch, heads, queries, keys]; absent: everything is seen. */
+  readonly mask?: Tensor;
   /** Multiplies `q kᵀ`. */
   readonly scale: number;
 }
@@ -69,6 +69,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
   const keyHeads = k.shape[1]!;
   const rows = reshape(q, [batch, keyHeads, -1, headWidth]); // [batch, keyHeads, groups * queries, headWidth]
   const scores = fusedMatMul(rows, k, { transB: true, alpha: options.scale }); // [batch, keyHeads, groups * queries, keys]
+  if (options.mask === undefined) return reshape(fusedMatMul(softmax(scores), v), q.shape);
   const masked = add(reshape(scores, [batch, heads, queries, k.shape[2]!]), options.mask); // [batch, heads, queries, keys]
   const probabilities = reshape(softmax(masked), scores.shape);
   return reshape(fusedMatMul(probabilities, v), q.shape); // [batch, heads, queries, headWidth]

@@ -1,5 +1,11 @@
 // The list of models, and each of them
 export { languageModels } from './plugins.ts';
+export { bert, bertConfigSchema, bertMaskedLanguageModel } from './bert.ts';
+export type { BertConfig, BertInputs, BertMaskedOutput } from './bert.ts';
+export { BLIP_TEXT_DEFAULTS, default as blipText, blipTextConfigSchema, blipTextLogits } from './blip-text.ts';
+export type { BlipTextConfig } from './blip-text.ts';
+export { default as blipMatchingPlugin, blipMatching } from './blip-matching.ts';
+export type { BlipMatching, BlipMatchingConfig } from './blip-matching.ts';
 export { default as llama, llamaConfigSchema, llamaFamily } from './llama.ts';
 export type { LlamaConfig } from './llama.ts';
 export { default as gpt2, gpt2ConfigSchema, gpt2Family } from './gpt2.ts';
@@ -35,7 +41,7 @@ export type { GenerateArgs, GenerateHooks, GeneratedEvent, GenerationEvent, Toke
 export type { DecodingExecutables, PromptFeeds } from './generation/decoder.ts';
 export { fromGenerationConfig, resolveOptions, toGenerationConfig } from './generation/options.ts';
 export type { GenerationOptions, ResolvedOptions } from './generation/options.ts';
-export type { GeneratedSequence, RowProcessor, Strategy, StrategyStep, TokenDelta } from './generation/strategy.ts';
+export type { GeneratedSequence, RowProcessor, StopTest, Strategy, StrategyStep, TokenDelta } from './generation/strategy.ts';
 export { seededRandom } from './generation/sample.ts';
 export { logSoftmax, scoreProcessor, softmax } from './generation/logits.ts';
 export type { ScoreProcessor } from './generation/logits.ts';

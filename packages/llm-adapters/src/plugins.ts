@@ -1,5 +1,6 @@
 /** The built-in language models. Adding one: its file, a line here, a parity test. */
 import type { LanguageModelPlugin } from '@querent/core';
+import blipText from './blip-text.ts';
 import gpt2 from './gpt2.ts';
 import gptNeox from './gpt-neox.ts';
 import llama from './llama.ts';
@@ -9,4 +10,4 @@ import qwen2 from './qwen2.ts';
 import t5 from './t5.ts';
 
 /** Every language model of this package. Each is given the config that its own schema accepted. */
-export const languageModels: readonly LanguageModelPlugin[] = [gpt2, gptNeox, llama, mistral, opt, qwen2, t5];
+export const languageModels: readonly LanguageModelPlugin[] = [blipText, gpt2, gptNeox, llama, mistral, opt, qwen2, t5];

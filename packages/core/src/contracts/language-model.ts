@@ -48,9 +48,12 @@ export interface CacheSpec {
 }
 
 export interface PrefillResult {
-  /** [batch, vocabulary] after the last prompt position; null where decoding begins with a start token. */
+  /** [batch, vocabulary] after the last prompt position that the decoder has read; null where decoding begins with a start token. */
   readonly logits: Tensor | null;
-  /** By {@link CacheSpec} name: [batch, heads, queries + prompt, headWidth]. Empty for the `self` caches of an encoder-decoder. */
+  /**
+   * By {@link CacheSpec} name: [batch, heads, queries + prompt, headWidth]; of the prompt alone where queries are what a decoder looks at.
+   * No `self` caches where decoding begins with a start token.
+   */
   readonly present: ReadonlyMap<string, Tensor>;
 }
 
@@ -104,6 +107,11 @@ export interface LanguageModelPlugin<Config = unknown> extends PluginBase<'langu
   /** How many token ids there are. */
   vocabulary(config: Config): number;
   specialTokens(config: Config): SpecialTokens;
+  /**
+   * A prompt's ids as this model reads them, where that is not as its tokenizer frames a text: BLIP has [DEC] in [CLS]'s place, and
+   * goes on where [SEP] would end.
+   */
+  framePrompt?(ids: readonly number[], config: Config): readonly number[];
   /** Token embeddings [batch, tokens, hidden] as they stand beside a soft prompt. */
   embed(g: Scope, inputIds: Tensor, config: Config): Tensor;
   /** Differentiable with respect to the soft prompt and every parameter. */

@@ -14,7 +14,7 @@ export interface Plugins {
 /** What `verify` reads, for messages. */
 export function supported(): string {
   const names = (plugins: readonly { readonly name: string }[]): string => plugins.map(({ name }) => name).join(', ');
-  return `encoders (${names(encoderPlugins)}), language models (${names(languageModels)}), blip-2 with these parts (captions, image–text matching, stage-1 losses), optimisers, image preprocessing and tokenizers`;
+  return `encoders (${names(encoderPlugins)}), language models (${names(languageModels)}, bert), blip, blip-2 with these parts (captions, image–text matching, stage-1 losses), optimisers, image preprocessing and tokenizers`;
 }
 
 export function unsupported(folder: string, what: string): QuerentError {

@@ -5,6 +5,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { captioningModel } from './kinds.ts';
+import { isBert, verifyBert } from './bert.ts';
+import { isBlip, verifyBlip } from './blip.ts';
 import { verifyCaptioning } from './captioning.ts';
 import { openFixture } from './fixture.ts';
 import { verifyLanguageModel } from './language-model.ts';
@@ -35,6 +37,8 @@ export async function verify(folder: string): Promise<VerifyReport> {
     throw unsupported(folder, 'a folder without config.json, tokenizer.json, an optimiser or image processors');
   }
   const modelType = String(config['model_type']);
+  if (isBert(config)) return verifyBert(fixture);
+  if (isBlip(config)) return verifyBlip(fixture);
   const plugins = pluginsFor(folder);
   switch (captioningModel(modelType, config, expected)) {
     case 'stage1':
