@@ -1,6 +1,7 @@
 /**
  * The worker's side of host.ts: an in-place engine that answers messages. All weights, sessions and caches of a device live here.
  */
+import { getPriority, setPriority } from 'node:os';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { TensorData } from '@querent/core';
@@ -12,6 +13,23 @@ import type { CallerMessage, CompileReply, Request, RunReply, WorkerMessage, Wor
 import { packError } from './protocol.ts';
 import type { OnnxExecutable } from './session.ts';
 
+/** How much less urgent than the caller's thread this one is. */
+const POLITENESS = 5;
+
+/**
+ * Lets the caller's thread go first when all cores are busy: its event loop waits for a core, not for a batch. Linux alone has
+ * a priority for each thread, which onnxruntime's threads inherit from the one that makes them; elsewhere it is the process's.
+ */
+function stepBack(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(Math.min(19, getPriority() + POLITENESS));
+  } catch {
+    // A sandbox may forbid it, and everything works without.
+  }
+}
+
+stepBack();
 if (parentPort === null) throw new QuerentError('QRT_USAGE', 'worker.js is started by createOnnxHost, not on its own.');
 const port = parentPort;
 const start = workerData as WorkerStart; // host.ts is the only caller

@@ -15,6 +15,8 @@ import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
 import type { DistilRecipe } from './recipes/distil.ts';
 import { prepareDistil } from './recipes/distil.ts';
+import { prepareMaskedLanguageModel } from './recipes/masked-language-model.ts';
+import type { MaskedLanguageModelRecipe } from './recipes/masked-language-model.ts';
 import type { FinetuneRecipe } from './recipes/finetune.ts';
 import { prepareFinetune } from './recipes/finetune.ts';
 import { prepareBridgeRecipe } from './recipes/bridge-recipe.ts';
@@ -25,7 +27,7 @@ import type { TokenizerRecipe } from './recipes/tokenizer.ts';
 import type { TrainEvent, TrainedModel } from './train.ts';
 import { train } from './train.ts';
 
-export type Recipe = TokenizerRecipe | LanguageModelRecipe | DistilRecipe | BridgeRecipe | FinetuneRecipe;
+export type Recipe = TokenizerRecipe | LanguageModelRecipe | MaskedLanguageModelRecipe | DistilRecipe | BridgeRecipe | FinetuneRecipe;
 
 /** How a recipe's parts are found: by `model_type`, as everywhere. */
 export interface TrainingPlugins {
@@ -74,6 +76,8 @@ async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: Train
   switch (recipe.kind) {
     case 'language-model':
       return languageModelRun(recipe, options);
+    case 'masked-language-model':
+      return prepareMaskedLanguageModel(recipe, options);
     case 'distil':
       return yield* prepareDistil(recipe, options);
     case 'finetune':

@@ -83,6 +83,11 @@ export interface Bridge {
    * @param image what {@link encode} gave for the features alone.
    */
   generateText?(image: BridgeEncoding, text: BridgeText): Tensor;
+  /**
+   * BERT's masked language modelling over the text alone, where the bridge can be prepared that way: logits float32
+   * [batch, tokens, vocab]; row `i` predicts token `i` from all tokens that stand there.
+   */
+  maskedText?(text: BridgeText): Tensor;
 }
 
 export interface BridgeBuildOptions {

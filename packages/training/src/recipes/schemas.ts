@@ -4,11 +4,13 @@ import { selfCriticalRecipeSchema, stage1RecipeSchema, stage2RecipeSchema } from
 import { distilRecipeSchema } from './distil.ts';
 import { finetuneRecipeSchema } from './finetune.ts';
 import { languageModelRecipeSchema } from './language-model.ts';
+import { maskedLanguageModelRecipeSchema } from './masked-language-model.ts';
 import { tokenizerRecipeSchema } from './tokenizer.ts';
 
 export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
   tokenizer: tokenizerRecipeSchema,
   'language-model': languageModelRecipeSchema,
+  'masked-language-model': maskedLanguageModelRecipeSchema,
   distil: distilRecipeSchema,
   stage1: stage1RecipeSchema,
   stage2: stage2RecipeSchema,
