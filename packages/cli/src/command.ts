@@ -35,9 +35,10 @@ export const COMMON_ARGS: { readonly debug: BooleanArgDef; readonly plugin: Stri
 };
 
 /** Options of commands that run a model. */
-export const MODEL_ARGS: { readonly engine: StringArgDef; readonly threads: StringArgDef } = {
+export const MODEL_ARGS: { readonly engine: StringArgDef; readonly threads: StringArgDef; readonly precision: StringArgDef } = {
   engine: { type: 'string', description: 'Engine and backend, for instance onnxruntime:cpu.', valueHint: 'NAME' },
   threads: { type: 'string', description: 'Threads within an operator; the machine’s cores when absent.', valueHint: 'N' },
+  precision: { type: 'string', description: 'How frozen weights are held: fp32, fp16, int8, int4; as the file has them when absent.', valueHint: 'NAME' },
 };
 
 export const JSON_ARG: { readonly json: BooleanArgDef } = { json: { type: 'boolean', description: 'Print JSON and nothing else.', default: false } };

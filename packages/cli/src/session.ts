@@ -3,7 +3,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { QuerentError } from '@querent/core';
-import type { LoadOptions, Querent, QuerentOptions } from 'querent';
+import type { LoadOptions, Precision, Querent, QuerentOptions } from 'querent';
 import { wholeNumber } from './command.ts';
 import { showDownload } from './output.ts';
 
@@ -11,6 +11,7 @@ import { showDownload } from './output.ts';
 export interface EngineArgs {
   readonly engine?: string | undefined;
   readonly threads?: string | undefined;
+  readonly precision?: string | undefined;
 }
 
 let pluginNames: readonly string[] = [];
@@ -33,8 +34,18 @@ export async function querentOptions(args: EngineArgs): Promise<QuerentOptions &
     onDownload: showDownload,
     ...(args.engine === undefined ? {} : { engine: args.engine }),
     ...(threads === undefined ? {} : { threads }),
+    ...(args.precision === undefined ? {} : { precision: precisionOf(args.precision) }),
     ...(plugins.length === 0 ? {} : { plugins }),
   };
+}
+
+const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'int8', 'int4'];
+
+/** @throws QuerentError QRT_USAGE. */
+function precisionOf(given: string): Precision {
+  const precision = PRECISIONS.find((name) => name === given);
+  if (precision !== undefined) return precision;
+  throw new QuerentError('QRT_USAGE', `--precision was given ${JSON.stringify(given)}; there are ${PRECISIONS.join(', ')}.`, { fix: 'Leave it out to take weights as the file has them.' });
 }
 
 /** A package's default export: one plugin, or a list of them. A path counts from the working directory, a name from its packages. */

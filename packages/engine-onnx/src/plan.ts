@@ -37,6 +37,8 @@ export interface ModelPlan {
   /** Bytes of weights that stay in files. */
   readonly mappedBytes: number;
   readonly needsPrepacking: boolean;
+  /** Are there weights that the graph itself declares as 16-bit floats? Widening them once would double the memory that they are to save. */
+  readonly keepsHalves: boolean;
   readonly purpose: 'inference' | 'training';
   /** Every declared input; parameters asked for as inputs come after the graph's own and may turn out not to be needed. */
   readonly inputs: readonly PortInfo[];
@@ -65,6 +67,7 @@ export async function planModel(graph: Graph, parameters: ParameterSet, options:
     weights: placed.weights,
     mappedBytes: placed.mappedBytes,
     needsPrepacking: graph.nodes.some(({ opType }) => NEEDS_PREPACKING.has(opType)),
+    keepsHalves: [...graph.parameters.values()].some(({ dtype }) => dtype === 'float16' || dtype === 'bfloat16'),
     purpose: options.purpose ?? 'inference',
     inputs: graph.inputs.map((input) => port(input.name, input)),
     parameterInputs: [...graph.parameters.values()].filter(({ name }) => asInputs.has(name)).map((parameter) => port(parameter.name, parameter)),

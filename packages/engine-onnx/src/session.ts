@@ -20,6 +20,9 @@ export interface SessionSettings {
   readonly around: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
+/** onnxruntime's passes that turn 16-bit weights into float32 ones when a session is made. */
+const WIDENING_OPTIMIZERS = 'ConstantFolding;FuseFp16InitializerToFp32NodeTransformer';
+
 /** onnxruntime throws whatever it logs as an error, so only what ends the process is logged. */
 const LOG_FATAL = 4;
 
@@ -47,6 +50,7 @@ export async function openSession(
         ...(prepack ? {} : { disable_prepacking: '1' }),
         ...(plan.weightFolder === undefined ? {} : { model_external_initializers_file_folder_path: plan.weightFolder }),
       },
+      ...(plan.keepsHalves ? { optimization: { disable_specified_optimizers: WIDENING_OPTIMIZERS } } : {}),
     },
     ...(plan.weights.length === 0 ? {} : { externalData: [...plan.weights] }),
   };

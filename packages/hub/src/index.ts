@@ -10,6 +10,10 @@ export type { GgmlType, NBits } from './gguf-blocks.ts';
 export { ggufModel, isGgufTensor, readGgufModel } from './gguf-model.ts';
 export type { GgufArrangement, GgufFileTensor, GgufModel } from './gguf-model.ts';
 export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats } from './gguf-load.ts';
+export { dequantiseMatrix, quantiseMatrix } from './quantise.ts';
+export type { QuantisedMatrix, QuantiseOptions } from './quantise.ts';
+export { derivedTensors } from './quantise-cache.ts';
+export type { DerivedOptions, DerivedTensors } from './quantise-cache.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 
 // Models.

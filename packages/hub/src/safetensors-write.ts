@@ -27,7 +27,8 @@ export interface WriteSafetensorsOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-const NAMES: Readonly<Record<DType, string>> = {
+/** safetensors' names of dtypes. */
+export const SAFETENSORS_NAMES: Readonly<Record<DType, string>> = {
   float32: 'F32',
   float16: 'F16',
   bfloat16: 'BF16',
@@ -55,7 +56,7 @@ export async function writeSafetensors(file: string, tensors: ParameterSet, opti
   for (const { name, tensor, dtype } of entries) {
     if (name === '__metadata__') throw new QuerentError('QRT_USAGE', 'A tensor cannot be called __metadata__.', { fix: 'Rename it.' });
     const end = offset + elementCount(tensor.shape) * BYTES_PER_ELEMENT[dtype];
-    header.push([name, { dtype: NAMES[dtype], shape: tensor.shape, data_offsets: [offset, end] }]);
+    header.push([name, { dtype: SAFETENSORS_NAMES[dtype], shape: tensor.shape, data_offsets: [offset, end] }]);
     offset = end;
   }
   await writeFileAtomic(file, pieces(headerBytes(Object.fromEntries(header)), entries));
@@ -75,8 +76,8 @@ async function* pieces(header: Uint8Array, entries: readonly Entry[]): AsyncGene
   }
 }
 
-/** Length, JSON, blanks up to a multiple of 8. */
-function headerBytes(header: unknown): Uint8Array {
+/** Length, JSON, blanks up to a multiple of 8: how a file begins. */
+export function headerBytes(header: unknown): Uint8Array {
   const json = Buffer.from(JSON.stringify(header), 'utf8');
   const bytes = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(bytes.length - 8), true);

@@ -9,6 +9,8 @@ import type { DownloadEvent } from '@querent/hub';
 import { builtInPlugins } from './built-in-plugins.ts';
 import { loadModel } from './load.ts';
 import type { RecipeObject } from './model-source.ts';
+import type { Precision } from './precision.ts';
+import { PRECISIONS } from './precision.ts';
 import type { VisionLanguageModel } from './vision-language-model.ts';
 
 export interface QuerentOptions {
@@ -18,17 +20,16 @@ export interface QuerentOptions {
   readonly engine?: string;
   /** Run engines in the caller's thread, which they hold while they work: for scripts and tests. Default false. */
   readonly inPlace?: boolean;
+  /** How frozen weights are held. Default: as the file has them, which is fp32 but for GGUF. */
+  readonly precision?: Precision;
   /** Threads within an operator. Default: the machine's cores. */
   readonly threads?: number;
 }
 
-/** How weights are held. */
-export type Precision = 'fp32';
-
 export interface LoadOptions {
   /** `engine` or `engine:backend`, instead of the default of this Querent. */
   readonly engine?: string;
-  /** Only `fp32`, which is the default, whatever the file holds. */
+  /** How frozen weights are held, instead of the default of this Querent: see `precision.ts`. */
   readonly precision?: Precision;
   /** What relative paths of a recipe object start from. Default: the working directory. */
   readonly baseDir?: string;
@@ -93,15 +94,16 @@ function open(options: QuerentOptions): Querent {
   const querent: Querent = {
     registry,
     engine,
-    async load(from, { engine: name, precision = 'fp32', baseDir = '.', signal, onDownload } = {}) {
-      if (precision !== 'fp32') {
-        throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; only "fp32" is there.`, { fix: 'Leave it out.' });
+    async load(from, { engine: name, precision = options.precision, baseDir = '.', signal, onDownload } = {}) {
+      if (precision !== undefined && !PRECISIONS.includes(precision)) {
+        throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; there are ${PRECISIONS.join(', ')}.`, { fix: 'Leave it out to take weights as the file has them.' });
       }
       const model = await loadModel(from, {
         registry,
         engine: await engine(name),
         baseDir: resolve(baseDir),
         onDispose: (disposed) => models.delete(disposed),
+        ...(precision === undefined ? {} : { precision }),
         ...(signal === undefined ? {} : { signal }),
         ...(onDownload === undefined ? {} : { onDownload }),
       });

@@ -4,7 +4,8 @@ export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskStreamEvent, Ta
 
 // The composition root
 export { createQuerent } from './create-querent.ts';
-export type { LoadOptions, Precision, Querent, QuerentOptions } from './create-querent.ts';
+export type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
+export type { Precision } from './precision.ts';
 export { builtInPlugins } from './built-in-plugins.ts';
 export type { RecipeObject } from './model-source.ts';
 export { VisionLanguageModel } from './vision-language-model.ts';

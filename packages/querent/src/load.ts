@@ -11,6 +11,8 @@ import { assembleParts, readsInstruction } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 import { matchWeights } from './model-weights.ts';
+import { heldModel } from './model-held.ts';
+import type { Precision } from './precision.ts';
 import { VisionLanguageModel } from './vision-language-model.ts';
 
 export interface LoadContext {
@@ -19,6 +21,8 @@ export interface LoadContext {
   readonly engine: Engine;
   /** What paths of a recipe object are relative to. */
   readonly baseDir: string;
+  /** How frozen weights are held. Default: as the file has them. */
+  readonly precision?: Precision;
   readonly signal?: AbortSignal;
   readonly onDownload?: (event: DownloadEvent) => void;
   /** Called when the model is disposed. */
@@ -32,12 +36,13 @@ export interface LoadContext {
  *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
  */
 export async function loadModel(from: string | RecipeObject, context: LoadContext): Promise<VisionLanguageModel> {
-  const { registry, engine, baseDir, signal, onDownload, onDispose = () => undefined } = context;
+  const { registry, engine, baseDir, precision, signal, onDownload, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = assembleParts(source, registry);
-  const graphs = modelGraphs(parts);
-  const { available, capabilities, main, extra } = await matchWeights(source, parts, graphs, signal);
+  const built = modelGraphs(parts);
+  const { available: stored, capabilities, main, extra } = await matchWeights(source, parts, built, signal);
+  const { graphs, available } = await heldModel(source, parts, built, stored, main, precision, signal);
   const executables = new Executables(engine, graphs, available, source.name);
   const files = [
     ...(capabilities.has('generate') ? [source.languageTokenizer] : []),

@@ -1,0 +1,71 @@
+/** A language model by itself, without an image: for measuring it (`precision-report.ts`, `bench-decode.ts`). */
+import type { Engine, Executable, Graph, LanguageModelPlugin, PluginRegistry } from '@querent/core';
+import { validate } from '@querent/core';
+import { createGraph } from '@querent/graph';
+import type { ModelFolder } from '@querent/hub';
+import { isJsonObject, matchParameters, openModelFolder } from '@querent/hub';
+import { decodeGraph, prefillGraph } from '@querent/llm-adapters';
+import type { HeldWeights, Precision } from './precision.ts';
+import { holdWeights } from './precision.ts';
+import { LANGUAGE_SCOPE } from './model-graphs.ts';
+
+export interface TextModel {
+  readonly folder: ModelFolder;
+  readonly plugin: LanguageModelPlugin;
+  readonly config: unknown;
+  readonly held: HeldWeights;
+  /** Inputs `input_ids`, `attention_mask` and, for `decode`, the caches: see the adapters' `graphs.ts`. The caller disposes them. */
+  compile(name: TextGraph): Promise<Executable>;
+}
+
+/** `score`: `input_ids`, `attention_mask`, `labels` → `token_log_probs` and `logits` of the labels. */
+export type TextGraph = 'prefill' | 'decode' | 'score';
+
+/**
+ * @param path a language model's folder, a whole model's, whose language model is taken, or a `.gguf` file
+ * @throws QuerentError as `querent.load` does.
+ */
+export async function openTextModel(path: string, registry: PluginRegistry, engine: Engine, precision?: Precision, signal?: AbortSignal): Promise<TextModel> {
+  const folder = await openModelFolder(path);
+  const inner = folder.config['text_config'];
+  const given = isJsonObject(inner) ? inner : folder.config;
+  const plugin = registry.get('language-model', String(given['model_type']));
+  const config = validate<unknown>(plugin.configSchema, given, { what: 'the config', file: folder.path });
+  const prefix = isJsonObject(inner) ? LANGUAGE_SCOPE : '';
+  const graphs: Readonly<Record<TextGraph, Graph>> = {
+    prefill: prefillGraph(plugin, config, { prefix, softPrompt: false }),
+    decode: decodeGraph(plugin, config, { prefix }),
+    score: scoreGraph(plugin, config, prefix),
+  };
+  const held = await holdWeights(Object.values(graphs), folder.parameters, {
+    ...(precision === undefined ? {} : { precision }),
+    vocabulary: plugin.vocabulary(config),
+    partOf: (name) => (name.startsWith(prefix) ? 'language' : 'trained'),
+    beside: folder.parts.get('text_config')?.path ?? folder.path,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return {
+    folder,
+    plugin,
+    config,
+    held,
+    compile(name) {
+      const graph = held.rewrite(graphs[name]);
+      const { parameters } = matchParameters(graph.parameters, held.available, { file: folder.path });
+      return engine.compile(graph, parameters, signal === undefined ? {} : { signal });
+    },
+  };
+}
+
+function scoreGraph(plugin: LanguageModelPlugin, config: unknown, prefix: string): Graph {
+  const g = createGraph(`${plugin.name}.score`);
+  const inputs = {
+    promptIds: g.input('input_ids', 'int64', ['batch', 'prompt']),
+    promptMask: g.input('attention_mask', 'int64', ['batch', 'prompt']),
+    labels: g.input('labels', 'int64', ['batch', 'labels']),
+  };
+  const { tokenLogProbs, logits } = plugin.loss(prefix === '' ? g : g.scope(prefix), inputs, config);
+  g.output('token_log_probs', tokenLogProbs);
+  g.output('logits', logits);
+  return g.graph;
+}
