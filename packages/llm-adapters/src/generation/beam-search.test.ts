@@ -5,6 +5,7 @@ import { logSoftmax } from './logits.ts';
 import type { GenerationOptions } from './options.ts';
 import { resolveOptions } from './options.ts';
 import { sampling } from './sample.ts';
+import { stopTest } from './stop-strings.ts';
 import type { GeneratedSequence, Strategy } from './strategy.ts';
 
 const VOCABULARY = 4;
@@ -83,6 +84,37 @@ describe('beam search', () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('beams that are drawn', () => {
+  it('are other texts with another seed, the same with the same, and every one is possible', () => {
+    const flat: Model = Array.from({ length: VOCABULARY }, () => [0, 0.1, 0.2, -Infinity]);
+    const drawn = (seed: number): readonly GeneratedSequence[] => run(flat, beamSearch([[]], resolve({ maxNewTokens: 6, numBeams: 3, numReturnSequences: 3, doSample: true, seed }), ignore))[0]!;
+    expect(drawn(1)).toEqual(drawn(1));
+    expect(new Set([1, 2, 3, 4].map((seed) => JSON.stringify(drawn(seed)))).size).toBeGreaterThan(1);
+    for (const { ids, score } of drawn(5)) {
+      expect(ids).not.toContain(3);
+      expect(score).toBeGreaterThan(-10);
+    }
+  });
+});
+
+describe('stop texts', () => {
+  const pieces = ['', 'a', 'b', '\n'];
+  const isStopped = stopTest({ strings: ['ab'], pieces });
+
+  it('end a beam with the token that completes one, as an end token would', () => {
+    // 1 then 2 is by far the likeliest text.
+    const model: Model = [[-9, 3, 0, 0], [-9, 0, 3, 0], [-9, 3, 0, 0], [-9, 0, 0, 3]];
+    const texts = run(model, beamSearch([[]], resolve({ maxNewTokens: 8, numBeams: 2, numReturnSequences: 2 }), ignore, isStopped))[0]!;
+    expect(texts[0]).toMatchObject({ ids: [1, 2], finish: 'stop' });
+    expect(run(model, sampling([[]], resolve({ maxNewTokens: 8 }), ignore, END, isStopped))[0]![0]).toMatchObject({ ids: [1, 2], finish: 'stop' });
+  });
+
+  it('are found across tokens and inside one, and only where the last token has a part in them', () => {
+    const test = stopTest({ strings: ['. A', 'x'], pieces: ['', 'dog.', ' A', ' B', '. And', 'axe'] });
+    expect([[1, 2], [1, 3], [4], [5], [4, 3], [0], [], [2], [1, 0, 2]].map((ids) => test(ids))).toEqual([true, false, true, true, false, false, false, false, true]);
   });
 });
 

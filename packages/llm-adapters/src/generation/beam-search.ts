@@ -6,7 +6,7 @@
 import { logSoftmax } from './logits.ts';
 import type { ResolvedOptions } from './options.ts';
 import { seededRandom } from './sample.ts';
-import type { GeneratedSequence, RowProcessor, Strategy, StrategyStep } from './strategy.ts';
+import type { GeneratedSequence, RowProcessor, StopTest, Strategy, StrategyStep } from './strategy.ts';
 
 /** Stands for minus infinity where sums must stay comparable: what transformers adds to put a candidate last. */
 const LAST = -1e9;
@@ -16,7 +16,7 @@ interface Candidate {
   readonly id: number;
   /** Sum of log-probabilities. */
   readonly sum: number;
-  /** What it is ranked by: the sum, or a perturbed one when sampling. */
+  /** What it is drawn by: the sum, or a perturbed one when sampling. */
   readonly rank: number;
 }
 
@@ -46,13 +46,15 @@ class Beams {
   readonly #ends: ReadonlySet<number>;
   readonly #noise: (() => number) | undefined;
   readonly #history: readonly number[];
+  readonly #isStopped: StopTest;
   #sequences: readonly (readonly number[])[];
   #sums: readonly number[];
   #finished: GeneratedSequence[] = [];
   isDone = false;
 
-  constructor(history: readonly number[], options: ResolvedOptions, row: number) {
+  constructor(history: readonly number[], options: ResolvedOptions, row: number, isStopped: StopTest) {
     this.#options = options;
+    this.#isStopped = isStopped;
     this.#ends = new Set(options.eosTokenIds);
     this.#history = history;
     this.#sequences = Array.from({ length: options.numBeams }, () => []);
@@ -74,7 +76,7 @@ class Beams {
     const { numBeams, maxNewTokens, lengthPenalty } = this.#options;
     const length = this.#sequences[0]!.length + 1;
     const candidates = bestCandidates(scores, this.#sums, Math.max(2, 1 + this.#ends.size) * numBeams, this.#noise);
-    const isEnd = candidates.map((candidate) => this.#ends.has(candidate.id));
+    const isEnd = candidates.map(({ beam, id }) => this.#ends.has(id) || this.#isStopped([...this.#sequences[beam]!, id]));
     const isOver = (index: number): boolean => isEnd[index]! || length >= maxNewTokens;
 
     if (!this.isDone) {
@@ -88,8 +90,8 @@ class Beams {
       });
     }
     const running = candidates
-      .map((candidate, index) => ({ ...candidate, sum: candidate.sum + (isOver(index) ? LAST : 0), rank: candidate.rank + (isOver(index) ? LAST : 0) }))
-      .sort((a, b) => b.rank - a.rank)
+      .map((candidate, index) => ({ ...candidate, sum: candidate.sum + (isOver(index) ? LAST : 0) }))
+      .sort((a, b) => b.sum - a.sum) // of what was drawn the best go on
       .slice(0, numBeams);
     this.#sequences = running.map(({ beam, id }) => [...this.#sequences[beam]!, id]);
     this.#sums = running.map(({ sum }) => sum);
@@ -116,9 +118,9 @@ class Beams {
 }
 
 /** @param histories what the processors see before the first new token, per row of the batch */
-export function beamSearch(histories: readonly (readonly number[])[], options: ResolvedOptions, process: RowProcessor): Strategy {
+export function beamSearch(histories: readonly (readonly number[])[], options: ResolvedOptions, process: RowProcessor, isStopped: StopTest = () => false): Strategy {
   const width = options.numBeams;
-  const batch = histories.map((history, row) => new Beams(history, options, row));
+  const batch = histories.map((history, row) => new Beams(history, options, row, isStopped));
   let generated = 0;
   return {
     width,

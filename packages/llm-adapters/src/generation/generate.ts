@@ -12,6 +12,7 @@ import { scoreProcessor } from './logits.ts';
 import type { GenerationOptions, ResolvedOptions } from './options.ts';
 import { resolveOptions } from './options.ts';
 import { sampling } from './sample.ts';
+import { stopTest } from './stop-strings.ts';
 import type { GeneratedSequence, RowProcessor, Strategy, TokenDelta } from './strategy.ts';
 
 /** What a generation is asked for. Structured-cloneable: it crosses to the engine's thread. */
@@ -24,6 +25,8 @@ export interface GenerateArgs extends PromptFeeds {
    * decoder has read them (padding too, as in transformers), the start token where an encoder has.
    */
   readonly history?: readonly (readonly number[])[];
+  /** By token id what it adds to a text: needed for `stopStrings` only. */
+  readonly pieces?: readonly string[];
 }
 
 /** A token, as soon as it is certain. Beam search gives none: a better beam may still win. */
@@ -56,7 +59,7 @@ export async function* generate(
   signal: AbortSignal = new AbortController().signal,
   hooks: GenerateHooks = {},
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const options = resolveOptions(args.options ?? {}, args.tokens);
+  const options = resolveOptions(args.options ?? {}, args.tokens, promptLength(executables, args));
   const strategy = chooseStrategy(executables, args, options, hooks);
   const decoder = await Decoder.open(executables, args, strategy.width, options.maxNewTokens, args.tokens, signal);
   let scores = await decoder.begin(signal);
@@ -108,7 +111,17 @@ function chooseStrategy(executables: DecodingExecutables, args: GenerateArgs, op
     hooks.process?.(scores, sequence, generated, row);
   };
   const filler = args.tokens.pad ?? options.eosTokenIds[0] ?? 0;
-  return options.numBeams > 1 ? beamSearch(histories, options, process) : sampling(histories, options, process, filler);
+  const { stopStrings: strings } = options;
+  if (strings.length > 0 && args.pieces === undefined) throw new QuerentError('QRT_USAGE', 'stopStrings need to know what each token adds to a text.', { fix: 'Give `pieces` beside the options.' });
+  const isStopped = strings.length === 0 ? undefined : stopTest({ strings, pieces: args.pieces ?? [] });
+  return options.numBeams > 1 ? beamSearch(histories, options, process, isStopped) : sampling(histories, options, process, filler, isStopped);
+}
+
+/** How many tokens stand before the first new one, as transformers counts them: it has one for each query of the image. */
+function promptLength({ prefill, decode }: DecodingExecutables, { softPrompt, promptIds }: GenerateArgs): number {
+  if (!prefill.outputs.some((port) => port.name === 'logits')) return 1; // the start token
+  const hasEncoder = decode.inputs.some((port) => port.name === 'encoder_attention_mask'); // then it, not the decoder, has read the image
+  return (hasEncoder ? 0 : (softPrompt?.shape[1] ?? 0)) + (promptIds?.shape[1] ?? 0);
 }
 
 function defaultHistories(executables: DecodingExecutables, args: GenerateArgs, batch: number): readonly (readonly number[])[] {

@@ -16,6 +16,7 @@ import {
   scoreProcessor,
   softmax,
 } from './logits.ts';
+import type { GenerationOptions } from './options.ts';
 import { resolveOptions } from './options.ts';
 
 /** float32 tensors of a small safetensors file; this package does not depend on the one that reads them. */
@@ -119,5 +120,36 @@ describe('score rows', () => {
     const late = Float32Array.of(9, 0, 0);
     process(late, [], 3);
     expect(argMax(late)).toBe(1);
+  });
+
+  it('tokens are forced and suppressed at their places, which count what has been read', () => {
+    const best = (options: GenerationOptions, promptLength: number, generated: number): number => {
+      const row = Float32Array.of(0, 5, 4, 3);
+      scoreProcessor(resolveOptions(options, { eos: [] }, promptLength))(row, [], generated);
+      return argMax(row);
+    };
+    const forcedDecoderIds = [[1, 3], [6, 0]] as const;
+    expect([0, 1, 5].map((generated) => best({ forcedDecoderIds }, 1, generated))).toEqual([3, 1, 0]); // behind a start token
+    expect([0, 1].map((generated) => best({ forcedDecoderIds }, 5, generated))).toEqual([1, 0]); // behind a prompt of five
+    expect([0, 1].map((generated) => best({ beginSuppressTokens: [1] }, 5, generated))).toEqual([2, 1]);
+    expect([0, 1, 2].map((generated) => best({ beginSuppressTokens: [1], forcedBosTokenId: 3 }, 1, generated))).toEqual([3, 2, 1]);
+    expect(best({ suppressTokens: [1, 2, 99] }, 0, 4)).toBe(3);
+    expect([0, 1].map((generated) => best({ forcedBosTokenId: 2 }, 1, generated))).toEqual([2, 1]);
+  });
+
+  it('an end token is never a bad word, or nothing would end', () => {
+    const row = Float32Array.of(1, 2);
+    scoreProcessor(resolveOptions({ badWordsIds: [[0], [1]] }, { eos: [1] }))(row, [], 0);
+    expect([...row]).toEqual([-Infinity, 2]);
+  });
+
+  it('warpers leave beams something to go on with beside the end tokens', () => {
+    fc.assert(
+      fc.property(scoreRow, fc.constantFrom<GenerationOptions>({ topK: 1 }, { topP: 0.001 }, { minP: 1 }, { typicalP: 0.001 }), (row, warper) => {
+        const scores = row.slice();
+        scoreProcessor(resolveOptions({ ...warper, doSample: true, numBeams: 2 }, { eos: [0, 1] }))(scores, [], 0);
+        expect(scores.filter((score) => score > -Infinity).length).toBeGreaterThanOrEqual(Math.min(3, row.length));
+      }),
+    );
   });
 });

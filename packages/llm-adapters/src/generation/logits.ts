@@ -12,7 +12,9 @@ export function scoreProcessor(options: ResolvedOptions): ScoreProcessor {
   const steps: ScoreProcessor[] = [];
   if (options.repetitionPenalty !== 1) steps.push((scores, sequence) => penaliseRepetition(scores, sequence, options.repetitionPenalty));
   if (options.noRepeatNgramSize > 0) steps.push((scores, sequence) => forbidRepeatedNgrams(scores, sequence, options.noRepeatNgramSize));
-  if (options.badWordsIds.length > 0) steps.push((scores, sequence) => forbidSequences(scores, sequence, options.badWordsIds));
+  // An end token by itself is no bad word: nothing would ever end.
+  const badWords = options.badWordsIds.filter((word) => word.length > 1 || !options.eosTokenIds.includes(word[0]!));
+  if (badWords.length > 0) steps.push((scores, sequence) => forbidSequences(scores, sequence, badWords));
   if (options.minNewTokens > 0) {
     steps.push((scores, _, generated) => {
       if (generated < options.minNewTokens) forbid(scores, options.eosTokenIds);
@@ -22,13 +24,26 @@ export function scoreProcessor(options: ResolvedOptions): ScoreProcessor {
   if (first !== undefined) steps.push((scores, _, generated) => generated === 0 && force(scores, first));
   if (last !== undefined) steps.push((scores, _, generated) => generated === options.maxNewTokens - 1 && force(scores, last));
   if (options.suppressTokens.length > 0) steps.push((scores) => forbid(scores, options.suppressTokens));
+  if (options.beginSuppressTokens.length > 0) {
+    const begin = options.promptLength <= 1 && first !== undefined ? 1 : 0; // behind the forced token
+    steps.push((scores, _, generated) => generated === begin && forbid(scores, options.beginSuppressTokens));
+  }
+  if (options.forcedDecoderIds.length > 0) {
+    const forced = new Map(options.forcedDecoderIds);
+    steps.push((scores, _, generated) => {
+      const id = forced.get(options.promptLength + generated);
+      if (id !== undefined) force(scores, id);
+    });
+  }
   if (options.doSample) {
     const { temperature, topK, topP, minP, typicalP } = options;
+    // Beams must be able to go on when all end tokens are among the best.
+    const least = options.numBeams > 1 ? Math.max(2, options.eosTokenIds.length + 1) : 1;
     if (temperature !== 1) steps.push((scores) => divideByTemperature(scores, temperature));
-    if (topK !== undefined) steps.push((scores) => keepTopK(scores, topK));
-    if (topP < 1) steps.push((scores) => keepTopP(scores, topP));
-    if (minP > 0) steps.push((scores) => keepMinP(scores, minP));
-    if (typicalP < 1) steps.push((scores) => keepTypical(scores, typicalP));
+    if (topK !== undefined) steps.push((scores) => keepTopK(scores, Math.max(topK, least)));
+    if (topP < 1) steps.push((scores) => keepTopP(scores, topP, least));
+    if (minP > 0) steps.push((scores) => keepMinP(scores, minP, least));
+    if (typicalP < 1) steps.push((scores) => keepTypical(scores, typicalP, least));
   }
   return (scores, sequence, generated) => {
     for (const step of steps) step(scores, sequence, generated);
@@ -90,7 +105,8 @@ export function forbidSequences(scores: Float32Array, sequence: readonly number[
   for (const word of words) {
     const before = word.slice(0, -1);
     const at = sequence.length - before.length;
-    if (word.length > 0 && at >= 0 && before.every((id, i) => sequence[at + i] === id)) forbid(scores, word.slice(-1));
+    if (word.length > 1 && word.length > sequence.length) continue; // transformers looks only where the whole word would fit
+    if (word.length > 0 && before.every((id, i) => sequence[at + i] === id)) forbid(scores, word.slice(-1));
   }
 }
 
@@ -112,29 +128,30 @@ export function divideByTemperature(scores: Float32Array, temperature: number): 
 /** Keeps the `k` best, and what equals the last of them. */
 export function keepTopK(scores: Float32Array, k: number): void {
   if (k >= scores.length) return;
-  dropBelow(scores, scores.slice().sort()[scores.length - k]!);
+  dropBelow(scores, nthBest(scores, k));
 }
 
-/** Nucleus sampling (Holtzman 2020): the best tokens until they hold `mass`, at least one. */
-export function keepTopP(scores: Float32Array, mass: number): void {
+/** Nucleus sampling (Holtzman 2020): the best tokens until they hold `mass`, at least `least` of them. */
+export function keepTopP(scores: Float32Array, mass: number, least = 1): void {
   const largest = maximum(scores);
   const sorted = scores.filter((score) => score > -Infinity).sort(); // ascending
   let total = 0;
   for (const score of sorted) total += Math.exp(score - largest);
   let before = 0;
   for (let i = sorted.length - 1; i >= 0; i--) {
-    if (before >= mass * total) return dropBelow(scores, sorted[i + 1]!);
+    if (before >= mass * total && sorted.length - 1 - i >= least) return dropBelow(scores, sorted[i + 1]!);
     before += Math.exp(sorted[i]! - largest);
   }
 }
 
-/** Keeps tokens whose probability is at least `share` of the best one's. */
-export function keepMinP(scores: Float32Array, share: number): void {
-  dropBelow(scores, maximum(scores) + Math.log(share));
+/** Keeps tokens whose probability is at least `share` of the best one's, and the `least` best. */
+export function keepMinP(scores: Float32Array, share: number, least = 1): void {
+  const limit = maximum(scores) + Math.log(share);
+  dropBelow(scores, least <= 1 ? limit : Math.min(limit, nthBest(scores, least)));
 }
 
-/** Keeps the tokens whose information is nearest to the row's entropy until they hold `mass`. */
-export function keepTypical(scores: Float32Array, mass: number): void {
+/** Keeps the tokens whose information is nearest to the row's entropy until they hold `mass`, at least `least` of them. */
+export function keepTypical(scores: Float32Array, mass: number, least = 1): void {
   const logs = scores.slice();
   logSoftmax(logs);
   let entropy = 0;
@@ -142,13 +159,20 @@ export function keepTypical(scores: Float32Array, mass: number): void {
   const distance = logs.map((log) => Math.abs(-log - entropy));
   const order = Array.from(logs.keys()).sort((a, b) => distance[a]! - distance[b]!);
   let held = 0;
+  let kept = 0;
   let limit = Infinity;
   for (const id of order) {
     held += Math.exp(logs[id]!);
     limit = distance[id]!;
-    if (held >= mass) break;
+    kept++;
+    if (held >= mass && kept >= least) break;
   }
   for (let id = 0; id < scores.length; id++) if (distance[id]! > limit) scores[id] = -Infinity;
+}
+
+/** The `n`-th largest score. */
+function nthBest(scores: Float32Array, n: number): number {
+  return scores.slice().sort()[Math.max(0, scores.length - n)]!;
 }
 
 function dropBelow(scores: Float32Array, limit: number): void {

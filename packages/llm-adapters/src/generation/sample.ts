@@ -1,7 +1,7 @@
 /** Greedy decoding and seeded sampling: each running row goes its own way. */
 import { argMax, logSoftmax } from './logits.ts';
 import type { ResolvedOptions } from './options.ts';
-import type { GeneratedSequence, RowProcessor, Strategy, StrategyStep, TokenDelta } from './strategy.ts';
+import type { GeneratedSequence, RowProcessor, StopTest, Strategy, StrategyStep, TokenDelta } from './strategy.ts';
 
 /** A generator of numbers in [0, 1): sfc32, seeded through splitmix32. The same seed gives the same numbers everywhere. */
 export function seededRandom(seed: number): () => number {
@@ -47,7 +47,7 @@ interface Running {
 }
 
 /** @param histories what the processors see before the first new token, per row of the batch */
-export function sampling(histories: readonly (readonly number[])[], options: ResolvedOptions, process: RowProcessor, filler: number): Strategy {
+export function sampling(histories: readonly (readonly number[])[], options: ResolvedOptions, process: RowProcessor, filler: number, isStopped: StopTest = () => false): Strategy {
   const width = options.numReturnSequences;
   const running: Running[] = histories.flatMap((history) => Array.from({ length: width }, () => ({ sequence: [...history], ids: [], sum: 0, finish: undefined })));
   // One stream a row: a row's text does not depend on what else is in its batch.
@@ -62,7 +62,7 @@ export function sampling(histories: readonly (readonly number[])[], options: Res
     row.ids.push(id);
     row.sequence.push(id);
     row.sum += logProb;
-    if (ends.has(id)) row.finish = 'stop';
+    if (ends.has(id) || isStopped(row.ids)) row.finish = 'stop';
     else if (row.ids.length >= options.maxNewTokens) row.finish = 'length';
     return { row: Math.floor(index / width), sequence: index % width, id, logProb };
   };

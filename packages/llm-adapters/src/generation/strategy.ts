@@ -6,14 +6,15 @@ export interface GeneratedSequence {
   readonly ids: readonly number[];
   /** Sum of log-probabilities over length to the power `lengthPenalty`. */
   readonly score: number;
-  /** Why it ends: an end token, or `maxNewTokens`. */
+  /** Why it ends: an end token or a stop text, or `maxNewTokens`. */
   readonly finish: 'stop' | 'length';
 }
 
 /** A token that is certain to be part of the result. */
 export interface TokenDelta {
-  /** Index in the batch, and of the text within `numReturnSequences`. */
+  /** Index in the batch. */
   readonly row: number;
+  /** Which of the row's draws it belongs to: the texts of the result are put in order of their scores. */
   readonly sequence: number;
   readonly id: number;
   readonly logProb: number;
@@ -39,3 +40,6 @@ export interface Strategy {
 
 /** Changes a running row's scores before a token is chosen. */
 export type RowProcessor = (scores: Float32Array, sequence: readonly number[], generated: number, row: number) => void;
+
+/** Has a text ended with its last token, though that is no end token? */
+export type StopTest = (ids: readonly number[]) => boolean;

@@ -74,7 +74,7 @@ async function verifyRuns(fixture: Fixture, decoding: DecodingCase, runs: readon
   const executables = { prefill: prefillExecutable, decode: decodeExecutable };
 
   for (const run of runs) {
-    const options = given ?? fromGenerationConfig(run.options);
+    const options = given ?? fromGenerationConfig(run.options, 'whole');
     const steps: Float32Array[][] = [];
     const record = (scores: Float32Array, _sequence: readonly number[], generated: number, row: number): void => {
       (steps[row] ??= [])[generated] = scores.slice();
