@@ -2,8 +2,8 @@
 import type { Plugin } from '@querent/core';
 import { encoderPlugins } from '@querent/encoders';
 import { onnxruntime } from '@querent/engine-onnx';
-import { languageModels } from '@querent/llm-adapters';
+import { blipMatchingPlugin, languageModels } from '@querent/llm-adapters';
 import { qformerPlugins } from '@querent/qformer';
 import { taskPlugins } from '@querent/tasks';
 
-export const builtInPlugins: readonly Plugin[] = [onnxruntime, ...encoderPlugins, ...qformerPlugins, ...languageModels, ...taskPlugins];
+export const builtInPlugins: readonly Plugin[] = [onnxruntime, ...encoderPlugins, ...qformerPlugins, blipMatchingPlugin, ...languageModels, ...taskPlugins];

@@ -100,7 +100,12 @@ export function modelGraphs(parts: ModelParts): ModelGraphs {
 
 /** Everything that the bridge can declare: what a checkpoint may hold without being asked. */
 export function everyBridgeParameter(parts: ModelParts): ReadonlySet<string> {
-  const graph = overBridge(parts, 'everything', (g, bridge) => {
+  return new Set(everyBridgeGraph(parts).parameters.keys());
+}
+
+/** A graph that declares them all, with their shapes. */
+export function everyBridgeGraph(parts: ModelParts): Graph {
+  return overBridge(parts, 'everything', (g, bridge) => {
     const features = featuresInput(parts, g);
     const text = textInput(g, 'batch');
     const image = bridge.encode(features);
@@ -110,7 +115,6 @@ export function everyBridgeParameter(parts: ModelParts): ReadonlySet<string> {
     bridge.match?.(features, text);
     bridge.generateText?.(image, text);
   });
-  return new Set(graph.parameters.keys());
 }
 
 function overBridge({ bridge }: ModelParts, name: string, build: (g: GraphScope, bridge: Bridge) => void): Graph {
@@ -127,9 +131,9 @@ function textInput(g: GraphScope, rows: string): BridgeText {
   return { inputIds: g.input('input_ids', 'int64', [rows, 'tokens']), attentionMask: g.input('attention_mask', 'int64', [rows, 'tokens']) };
 }
 
-/** Queries → what the language model reads: one linear layer (HF `language_projection`); as they are where there is none. */
-function projected({ languageModel }: ModelParts, g: GraphScope, queries: Tensor): Tensor {
-  if (languageModel === undefined) return queries;
+/** Queries → what the language model reads: one linear layer (HF `language_projection`); as they are where there is none, or where the bridge wants none. */
+function projected({ bridge, languageModel }: ModelParts, g: GraphScope, queries: Tensor): Tensor {
+  if (languageModel === undefined || bridge.plugin.isProjected === false) return queries;
   return linear(g.scope('language_projection'), queries, languageModel.plugin.width(languageModel.config));
 }
 

@@ -22,12 +22,12 @@ export interface ModelParts {
   readonly processor: ImageProcessor;
 }
 
-/** HuggingFace's class of a model that retrieves: its `text_config` is there, and no language model. */
-const RETRIEVAL = 'Blip2ForImageTextRetrieval';
+/** HuggingFace's classes of models that retrieve: their `text_config` is there, and no language model. */
+const RETRIEVAL: ReadonlySet<string> = new Set(['Blip2ForImageTextRetrieval', 'BlipForImageTextRetrieval']);
 
 /** Is this a model of stage 1, by the class that its config names? */
 export function isRetrieval(source: ModelSource): boolean {
-  return source.recipe.architectures?.includes(RETRIEVAL) === true;
+  return source.recipe.architectures?.some((name) => RETRIEVAL.has(name)) === true;
 }
 
 /**

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import type { FileTensor, Recipe } from '@querent/core';
 import { parseRecipe } from '@querent/core';
 import type { HubOptions, JsonObject, ModelFolder } from '@querent/hub';
+import { blipAsParts } from './blip-folder.ts';
 import { PART_PREFIXES, isJsonObject, openModelFolder, resolveFrom } from '@querent/hub';
 
 /** A part of a config. */
@@ -56,7 +57,7 @@ export async function openSource(from: string | RecipeObject, baseDir: string, o
 }
 
 async function openFolder(name: string, options: HubOptions): Promise<ModelSource> {
-  const folder = await openModelFolder(name, options);
+  const folder = blipAsParts(await openModelFolder(name, options));
   const { path } = folder;
   const file = join(path, 'config.json');
   const recipe = parseRecipe(folder.config, { file });

@@ -1,8 +1,14 @@
 /** Texts as ids: prompts of a language model, answers to score, and texts that the bridge reads. */
 import { padRows } from '@querent/hub';
-import type { SpecialTokens, TensorData } from '@querent/core';
+import type { LanguageModelPlugin, SpecialTokens, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
+
+/** Who reads a prompt. */
+export interface PromptReader {
+  readonly plugin: Pick<LanguageModelPlugin, 'framePrompt' | 'promptPadding'>;
+  readonly config: unknown;
+}
 
 /** int64 [rows, tokens] each. */
 export interface TextFeeds {
@@ -34,10 +40,19 @@ export function rectangle(rows: readonly (readonly number[])[], filler: number, 
 
 /**
  * Prompts with the special tokens that the tokenizer puts around a text: a decoder-only model's begins a text, T5's ends it. An
- * empty prompt is just these; undefined when there are none at all.
+ * empty prompt is just these; undefined when there are none at all. A model that wants others has the last word.
  */
-export function promptFeeds(tokenizer: Tokenizer, prompts: readonly string[], tokens: SpecialTokens, side: 'left' | 'right'): TextFeeds | undefined {
-  const rows = prompts.map((prompt) => tokenizer.encode(prompt, { addSpecialTokens: true }));
+export function promptFeeds(
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+  tokens: SpecialTokens,
+  { plugin, config }: PromptReader,
+): TextFeeds | undefined {
+  const side = plugin.promptPadding;
+  const rows = prompts.map((prompt) => {
+    const ids = tokenizer.encode(prompt, { addSpecialTokens: true });
+    return plugin.framePrompt?.(ids, config) ?? ids;
+  });
   if (rows.every((row) => row.length === 0)) return undefined;
   return rectangle(rows, fillerOf(tokenizer, tokens), side);
 }

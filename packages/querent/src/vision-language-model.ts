@@ -131,7 +131,7 @@ export class VisionLanguageModel implements LoadedModel {
     const tokenizer = await this.#tokenizer('language');
     const rows = softPrompt.shape[0] ?? 0;
     const tokens = this.#specialTokens(languageModel);
-    const text = promptFeeds(tokenizer, perRow(prompt, rows), tokens, languageModel.plugin.promptPadding);
+    const text = promptFeeds(tokenizer, perRow(prompt, rows), tokens, languageModel);
     if (text !== undefined) assertIds(text.ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
     const { topK: usual, ...defaults } = this.#defaults;
     const limit = topK ?? usual ?? 0; // 0: all
@@ -188,7 +188,7 @@ export class VisionLanguageModel implements LoadedModel {
       options.signal?.throwIfAborted();
       const some = pairs.slice(at, at + SCORE_ROWS);
       const labels = labelRows(tokenizer, some.map(({ candidate }) => candidate), tokens);
-      const text = promptFeeds(tokenizer, some.map(({ row }) => prompts[row]!), tokens, languageModel.plugin.promptPadding) ?? rectangle(some.map(() => []), 0, 'right');
+      const text = promptFeeds(tokenizer, some.map(({ row }) => prompts[row]!), tokens, languageModel) ?? rectangle(some.map(() => []), 0, 'right');
       for (const ids of [text.ids, labels]) assertIds(ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
       const soft = stack(some.map(({ row }) => ({ dtype: 'float32', shape: softPrompt.shape.slice(1), data: softPrompt.data.subarray(row * size, (row + 1) * size) })));
       const feeds = { soft_prompt: soft, input_ids: text.ids, attention_mask: text.mask, labels };
