@@ -22,6 +22,7 @@ export const ARROWS = {
   training: ['core', 'graph', 'hub', 'images'],
   evaluation: ['core'],
   mini: [],
+  'store-qdrant': ['core'],
   querent: ['core', 'graph', 'hub', 'images', 'engine-onnx', 'encoders', 'qformer', 'llm-adapters', 'tasks', 'training', 'evaluation', 'mini'],
   cli: ['core', 'querent'],
 };

@@ -29,6 +29,9 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
   bench: { summary: 'Measure a training step, and PyTorch’s beside it.', load: async () => (await import('./commands/bench.ts')).default },
+  index: { summary: 'Bring an index of photographs up to date with folders.', patient: true, load: async () => (await import('./commands/index-photos.ts')).default },
+  search: { summary: 'Find photographs of an index by a sentence or a photograph.', load: async () => (await import('./commands/retrieve.ts')).default },
+  retrieve: { summary: 'The same as search.', load: async () => (await import('./commands/retrieve.ts')).default },
   graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
 };
 

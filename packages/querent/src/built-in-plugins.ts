@@ -4,6 +4,6 @@ import { encoderPlugins } from '@querent/encoders';
 import { onnxruntime } from '@querent/engine-onnx';
 import { blipMatchingPlugin, languageModels } from '@querent/llm-adapters';
 import { qformerPlugins } from '@querent/qformer';
-import { taskPlugins } from '@querent/tasks';
+import { storePlugins, taskPlugins } from '@querent/tasks';
 
-export const builtInPlugins: readonly Plugin[] = [onnxruntime, ...encoderPlugins, ...qformerPlugins, blipMatchingPlugin, ...languageModels, ...taskPlugins];
+export const builtInPlugins: readonly Plugin[] = [onnxruntime, ...encoderPlugins, ...qformerPlugins, blipMatchingPlugin, ...languageModels, ...taskPlugins, ...storePlugins];

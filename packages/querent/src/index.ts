@@ -23,6 +23,10 @@ export type { ChatMessage, Flow, GenerateEvent, GenerateOptions, ImageSource, Lo
 export { bridge, decode, encode, generate } from './stages.ts';
 export type { DecodeStageOptions, GenerateStageOptions, ImageItem, ItemOutput } from './stages.ts';
 
+// Retrieval
+export { createRetriever, folderStore, indexImages, locateImage, spaceOf } from '@querent/tasks';
+export type { ImageToIndex, IndexEvent, IndexOptions, RetrieveInput, RetrieveOptions, RetrieveOutput, RetrieveQuery, Retrieved, Retriever, RetrieverOptions } from '@querent/tasks';
+
 // Tasks and errors
 export { similarities } from '@querent/tasks';
 export type {
@@ -52,5 +56,6 @@ export {
   defineLanguageModel,
   defineMetric,
   defineObjective,
+  defineStore,
   defineTask,
 } from '@querent/core';

@@ -17,6 +17,8 @@ import type {
   InstructOutput,
   MatchInput,
   MatchOutput,
+  RetrieveInput,
+  RetrieveOutput,
   VqaInput,
   VqaOutput,
 } from '@querent/tasks';
@@ -37,6 +39,7 @@ export interface TaskTypes {
   readonly attend: { readonly input: AttendInput; readonly output: AttendOutput };
   readonly match: { readonly input: MatchInput; readonly output: MatchOutput };
   readonly embed: { readonly input: EmbedInput; readonly output: EmbedOutput };
+  readonly retrieve: { readonly input: RetrieveInput; readonly output: RetrieveOutput };
 }
 
 export interface PipelineOptions extends LoadOptions, Pick<QuerentOptions, 'plugins' | 'inPlace' | 'threads'> {

@@ -14,6 +14,17 @@ export type { EmbedInput, EmbedOutput } from './embed.ts';
 export { default as attend } from './attend.ts';
 export type { AttendInput, AttendOutput, AttendRequest, PatchWeights } from './attend.ts';
 
+export { default as retrieve, locateImage } from './retrieve.ts';
+export type { RetrieveInput, RetrieveOutput } from './retrieve.ts';
+
+// Retrieval over any store
+export { createRetriever, spaceOf } from './retriever.ts';
+export type { RetrieveOptions, RetrieveQuery, Retrieved, Retriever, RetrieverOptions } from './retriever.ts';
+export { indexImages } from './index-images.ts';
+export type { ImageToIndex, IndexEvent, IndexOptions } from './index-images.ts';
+export { default as folderStore } from './index-store/index-store.ts';
+export { assertSpace, assertVectors } from './index-store/space.ts';
+
 // Their steps, for writing another one
 export { batching, bestOf, bridged, encoded, generateRows, generated, instructed, prepared } from './stages.ts';
 export type { BatchedOptions, GeneratedText, InstructedRow, OneText, PrepareOptions, PromptedRow, RowOptions } from './stages.ts';
@@ -26,3 +37,4 @@ export { stack, stackInTurns, unstack } from './tensors.ts';
 
 // The list of plugins
 export { default as taskPlugins } from './plugins.ts';
+export { default as storePlugins } from './store-plugins.ts';

@@ -69,7 +69,7 @@ describe('input schemas', () => {
 });
 
 test('each task has a name, schemas and what it requires', () => {
-  expect(taskPlugins.map(({ name }) => name)).toEqual(expect.arrayContaining(['caption', 'vqa', 'instruct', 'chat', 'match', 'embed', 'attend']));
+  expect(taskPlugins.map(({ name }) => name)).toEqual(expect.arrayContaining(['caption', 'vqa', 'instruct', 'chat', 'match', 'embed', 'attend', 'retrieve']));
   for (const task of taskPlugins) expect(task.requires?.length).toBeGreaterThan(0);
 });
 
