@@ -27,6 +27,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   embed: { summary: 'Turn photographs or texts into vectors.', load: async () => (await import('./commands/embed.ts')).default },
   train: { summary: 'Train what a recipe describes; go on where it stopped.', patient: true, load: async () => (await import('./commands/train.ts')).default },
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
+  inspect: { summary: 'Parts, sizes, memory and missing tensors of a model, before it is loaded.', load: async () => (await import('./commands/inspect.ts')).default },
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
   bench: { summary: 'Measure a training step, and PyTorch’s beside it.', load: async () => (await import('./commands/bench.ts')).default },
   index: { summary: 'Bring an index of photographs up to date with folders.', patient: true, load: async () => (await import('./commands/index-photos.ts')).default },

@@ -19,13 +19,46 @@ export interface MatchedParameters {
 }
 
 /** Buffers that older checkpoints carry and nobody needs, and duplicates that transformers writes for tied weights. */
-const REDUNDANT = /(^|\.)(position_ids|inv_freq|num_batches_tracked|attn\.bias|attn\.masked_bias|masked_bias|lm_head\.weight|embed_tokens\.weight|cls\.predictions\.decoder\.(weight|bias))$/;
+const REDUNDANT = /(^|\.)(position_ids|inv_freq|num_batches_tracked|attn\.bias|attention\.bias|masked_bias|lm_head\.weight|embed_tokens\.weight|cls\.predictions\.decoder\.(weight|bias))$/;
 
 /** How many problems an error spells out; `details` has them all. */
 const SHOWN = 3;
 
+/** How a checkpoint fits what a model declares. Names are the checkpoint's. */
+export interface ParameterComparison extends MatchedParameters {
+  readonly missing: readonly string[];
+  readonly misshaped: readonly MisshapedTensor[];
+  /** Names that nothing asked for and nobody needs: buffers and duplicates of tied weights. */
+  readonly redundant: readonly string[];
+}
+
+export interface MisshapedTensor {
+  readonly name: string;
+  readonly expected: readonly number[];
+  readonly found: readonly number[];
+}
+
+/** Looks each declared parameter up. A dtype may differ (the reader converts), a shape may not. */
+export function compareParameters(
+  declared: ReadonlyMap<string, Pick<GraphParameter, 'shape'>>,
+  available: ReadonlyMap<string, ParameterData>,
+  prefix = '',
+): ParameterComparison {
+  const parameters = new Map<string, ParameterData>();
+  const missing: string[] = [];
+  const misshaped: MisshapedTensor[] = [];
+  for (const [name, { shape }] of declared) {
+    const found = available.get(prefix + name);
+    if (found === undefined) missing.push(prefix + name);
+    else if (!sameShape(found.shape, shape)) misshaped.push({ name: prefix + name, expected: shape, found: found.shape });
+    else parameters.set(name, found);
+  }
+  const others = [...available.keys()].filter((name) => name.startsWith(prefix) && !declared.has(name.slice(prefix.length)));
+  return { parameters, missing, misshaped, extra: others.filter((name) => !REDUNDANT.test(name)), redundant: others.filter((name) => REDUNDANT.test(name)) };
+}
+
 /**
- * Finds each declared parameter. A dtype may differ (the reader converts), a shape may not.
+ * Finds each declared parameter, as {@link compareParameters} does.
  * @throws QuerentError QRT_CHECKPOINT_MISMATCH listing all missing and misshaped tensors at once, with near names;
  *   `details` is `{ file, missing, misshaped }`.
  */
@@ -34,32 +67,16 @@ export function matchParameters(
   available: ReadonlyMap<string, ParameterData>,
   options: MatchOptions,
 ): MatchedParameters {
-  const prefix = options.prefix ?? '';
-  const parameters = new Map<string, ParameterData>();
-  const missing: string[] = [];
-  const misshaped: Misshaped[] = [];
-  for (const [name, { shape }] of declared) {
-    const found = available.get(prefix + name);
-    if (found === undefined) missing.push(prefix + name);
-    else if (!sameShape(found.shape, shape)) misshaped.push({ name: prefix + name, expected: shape, found: found.shape });
-    else parameters.set(name, found);
-  }
-  const extra = [...available.keys()].filter((name) => name.startsWith(prefix) && !declared.has(name.slice(prefix.length)) && !REDUNDANT.test(name));
+  const { parameters, missing, misshaped, extra } = compareParameters(declared, available, options.prefix);
   if (missing.length + misshaped.length > 0) throw mismatch(options.file, missing, misshaped, extra);
   return { parameters, extra };
-}
-
-interface Misshaped {
-  readonly name: string;
-  readonly expected: readonly number[];
-  readonly found: readonly number[];
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }
 
-function mismatch(file: string, missing: readonly string[], misshaped: readonly Misshaped[], extra: readonly string[]): QuerentError {
+function mismatch(file: string, missing: readonly string[], misshaped: readonly MisshapedTensor[], extra: readonly string[]): QuerentError {
   const sentences: string[] = [];
   for (const { name, expected, found } of misshaped.slice(0, SHOWN)) {
     sentences.push(`${name} is ${shown(found)}; the config asks for ${shown(expected)}.`);

@@ -17,8 +17,8 @@ export type { DerivedOptions, DerivedTensors } from './quantise-cache.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 
 // Models.
-export { matchParameters } from './checkpoint.ts';
-export type { MatchedParameters, MatchOptions } from './checkpoint.ts';
+export { compareParameters, matchParameters } from './checkpoint.ts';
+export type { MatchedParameters, MatchOptions, MisshapedTensor, ParameterComparison } from './checkpoint.ts';
 export { openModelFolder, PART_PREFIXES, resolveFrom } from './model-folder.ts';
 export type { ModelFolder, ResolvedPart } from './model-folder.ts';
 export { saveModelFolder } from './model-folder-save.ts';
