@@ -55,6 +55,14 @@ export type {
   MatchOptions,
 } from './contracts/bridge.ts';
 export type {
+  DualEncoder,
+  DualEncoderConfig,
+  DualEncoderFamily,
+  DualEncoderText,
+  DualEncoderTextOutput,
+  DualEncoderTextRules,
+} from './contracts/dual-encoder.ts';
+export type {
   CacheSpec,
   DecodeInputs,
   DecodeResult,

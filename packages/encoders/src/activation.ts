@@ -1,7 +1,7 @@
 /** HuggingFace's names of activations (`ACT2FN`), as far as image encoders use them. */
 import type { Tensor } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { gelu, mul, relu, sigmoid } from '@querent/graph';
+import { gelu, mul, relu, sigmoid, tanh } from '@querent/graph';
 
 const APPLY: Readonly<Record<string, (x: Tensor) => Tensor>> = {
   gelu: (x) => gelu(x),
@@ -9,6 +9,8 @@ const APPLY: Readonly<Record<string, (x: Tensor) => Tensor>> = {
   gelu_pytorch_tanh: (x) => gelu(x, 'tanh'),
   quick_gelu: (x) => mul(x, sigmoid(mul(x, 1.702))),
   relu: (x) => relu(x),
+  silu: (x) => mul(x, sigmoid(x)),
+  tanh: (x) => tanh(x),
 };
 
 /** The names, for schemas. */

@@ -9,6 +9,7 @@ import {
 } from '@querent/graph';
 import { activation } from './activation.ts';
 import { patchGrid, resizePositions } from './positions.ts';
+import { BICUBIC, CLIP_MEAN, CLIP_STD, squash } from './preprocess.ts';
 import { TRANSFORMER_PROPERTIES } from './schema.ts';
 
 export interface EvaConfig extends EncoderConfig {
@@ -84,18 +85,7 @@ export function eva(g: Scope, pixelValues: Tensor, config: EvaConfig, options: E
 
 /** HF `BlipImageProcessor`: squashed to a square, bicubic; CLIP's mean and deviation. */
 function preprocess(config: EvaConfig): PreprocessorConfig {
-  return {
-    do_resize: true,
-    size: { height: config.image_size, width: config.image_size },
-    resample: 3,
-    do_center_crop: false,
-    do_rescale: true,
-    rescale_factor: 1 / 255,
-    do_normalize: true,
-    image_mean: [0.48145466, 0.4578275, 0.40821073],
-    image_std: [0.26862954, 0.26130258, 0.27577711],
-    do_convert_rgb: true,
-  };
+  return squash(config.image_size, BICUBIC, CLIP_MEAN, CLIP_STD);
 }
 
 const plugin: EncoderPlugin<EvaConfig> = {

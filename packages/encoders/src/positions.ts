@@ -34,12 +34,17 @@ export interface Grid {
   readonly columns: number;
 }
 
+export interface ResizePositionsOptions {
+  /** Rows of the table that stand before the grid and stay as they are: [CLS]'s. Default 1; 0 where there is none. */
+  readonly leading?: number;
+}
+
 /**
- * `table` [1, 1 + from.rows * from.columns, width] (the first row is [CLS]'s) for a grid of another size; itself when the
- * sizes are the same.
+ * `table` [1, leading + from.rows * from.columns, width] for a grid of another size; itself when the sizes are the same.
  */
-export function resizePositions(table: Tensor, from: Grid, to: Grid): Tensor {
+export function resizePositions(table: Tensor, from: Grid, to: Grid, options: ResizePositionsOptions = {}): Tensor {
   if (from.rows === to.rows && from.columns === to.columns) return table;
+  const leading = options.leading ?? 1;
   const vertical = resizeMatrix(from.rows, to.rows);
   const horizontal = resizeMatrix(from.columns, to.columns);
   const [source, target] = [from.rows * from.columns, to.rows * to.columns];
@@ -47,7 +52,8 @@ export function resizePositions(table: Tensor, from: Grid, to: Grid): Tensor {
   let next = 0;
   for (const v of vertical) for (const h of horizontal) for (const a of v) for (const b of h) weights[next++] = a * b;
   const matrix = constant(table, { dtype: 'float32', shape: [target, source], data: weights });
-  return concat([slice(table, 1, 0, 1), matMul(matrix, slice(table, 1, 1, Infinity))], 1); // [1, 1 + target, width]
+  const grid = matMul(matrix, slice(table, 1, leading, Infinity)); // [1, target, width]
+  return leading === 0 ? grid : concat([slice(table, 1, 0, leading), grid], 1); // [1, leading + target, width]
 }
 
 /**

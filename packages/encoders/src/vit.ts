@@ -4,10 +4,11 @@
  */
 import type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, Initialiser, PreprocessorConfig, Scope, Tensor } from '@querent/core';
 import {
-  DEFAULT_STD, add, concat, conv2d, expand, layerNorm, linear, mergeHeads, reshape, scaledDotProductAttention, slice, splitHeads, squeeze, tanh, transpose,
+  DEFAULT_STD, add, concat, conv2d, expand, layerNorm, linear, mergeHeads, reshape, scaledDotProductAttention, slice, splitHeads, squeeze, transpose,
 } from '@querent/graph';
-import { activation } from './activation.ts';
+import { ACTIVATIONS, activation } from './activation.ts';
 import { patchGrid, resizePositions } from './positions.ts';
+import { BILINEAR, squash } from './preprocess.ts';
 import { TRANSFORMER_PROPERTIES, count } from './schema.ts';
 
 export interface VitConfig extends EncoderConfig {
@@ -22,6 +23,9 @@ export interface VitConfig extends EncoderConfig {
   readonly patch_size: number;
   readonly num_channels: number;
   readonly qkv_bias: boolean;
+  /** Width of the pooled vector. Default `hidden_size`. */
+  readonly pooler_output_size?: number | null;
+  readonly pooler_act: string;
 }
 
 const DEFAULTS: VitConfig = {
@@ -36,6 +40,7 @@ const DEFAULTS: VitConfig = {
   patch_size: 16,
   num_channels: 3,
   qkv_bias: true,
+  pooler_act: 'tanh',
 };
 
 const NORMAL: Initialiser = { kind: 'normal', std: DEFAULT_STD };
@@ -68,12 +73,13 @@ function block(g: Scope, x: Tensor, config: VitConfig): Tensor {
   return add(attended, linear(g.scope('output', 'dense'), inner, config.hidden_size));
 }
 
-/** The whole encoder: last hidden state normed; the pooled vector is [CLS]'s through a dense layer and tanh. */
+/** The whole encoder: last hidden state normed; the pooled vector is [CLS]'s through a dense layer and tanh (`pooler_act`). */
 export function vit(g: Scope, pixelValues: Tensor, config: VitConfig, options: EncoderBuildOptions = {}): EncoderOutput {
   const hiddenStates = [embeddings(g.scope('embeddings'), pixelValues, config)];
   for (let i = 0; i < config.num_hidden_layers; i++) hiddenStates.push(block(g.scope('encoder', 'layer', i), hiddenStates[i]!, config));
   const lastHiddenState = layerNorm(g.scope('layernorm'), hiddenStates.at(-1)!, config.layer_norm_eps);
-  const pool = (): Tensor => tanh(linear(g.scope('pooler', 'dense'), squeeze(slice(lastHiddenState, 1, 0, 1), [1]), config.hidden_size));
+  const pool = (): Tensor =>
+    activation(config.pooler_act, linear(g.scope('pooler', 'dense'), squeeze(slice(lastHiddenState, 1, 0, 1), [1]), config.pooler_output_size ?? config.hidden_size));
   return {
     lastHiddenState,
     ...(options.pooled === true ? { pooled: pool() } : {}),
@@ -83,19 +89,13 @@ export function vit(g: Scope, pixelValues: Tensor, config: VitConfig, options: E
 
 /** HF `ViTImageProcessor`: squashed to a square, pixels to -1 … 1. */
 function preprocess(config: VitConfig): PreprocessorConfig {
-  return {
-    do_resize: true,
-    size: { height: config.image_size, width: config.image_size },
-    resample: 2,
-    do_center_crop: false,
-    do_rescale: true,
-    rescale_factor: 1 / 255,
-    do_normalize: true,
-    image_mean: [0.5, 0.5, 0.5],
-    image_std: [0.5, 0.5, 0.5],
-    do_convert_rgb: true,
-  };
+  return squash(config.image_size, BILINEAR, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]);
 }
+
+const POOLER_PROPERTIES = {
+  pooler_output_size: { ...count('Width of the pooled vector.'), type: ['integer', 'null'] },
+  pooler_act: { enum: ACTIVATIONS, description: 'Activation of the pooled vector.' },
+};
 
 const plugin: EncoderPlugin<VitConfig> = {
   kind: 'encoder',
@@ -105,7 +105,7 @@ const plugin: EncoderPlugin<VitConfig> = {
     type: 'object',
     description: 'ViT.',
     required: ['model_type'],
-    properties: { model_type: { const: 'vit', description: 'Names this encoder.' }, ...TRANSFORMER_PROPERTIES, num_channels: count('Channels of the image.') },
+    properties: { model_type: { const: 'vit', description: 'Names this encoder.' }, ...TRANSFORMER_PROPERTIES, num_channels: count('Channels of the image.'), ...POOLER_PROPERTIES },
   },
   defaults: DEFAULTS,
   preprocess,

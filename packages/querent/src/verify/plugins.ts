@@ -1,7 +1,7 @@
 /** The plugins that a fixture's configs ask for, and what there is when they ask for something else. */
-import type { BridgePlugin, EncoderPlugin, LanguageModelPlugin } from '@querent/core';
+import type { BridgePlugin, DualEncoderFamily, EncoderPlugin, LanguageModelPlugin } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { encoderPlugins } from '@querent/encoders';
+import { dualEncoders, encoderPlugins } from '@querent/encoders';
 import { languageModels } from '@querent/llm-adapters';
 import { qformerPlugins } from '@querent/qformer';
 
@@ -14,7 +14,7 @@ export interface Plugins {
 /** What `verify` reads, for messages. */
 export function supported(): string {
   const names = (plugins: readonly { readonly name: string }[]): string => plugins.map(({ name }) => name).join(', ');
-  return `encoders (${names(encoderPlugins)}), language models (${names(languageModels)}, bert), blip, blip-2 with these parts (captions, image–text matching, stage-1 losses), optimisers, image preprocessing and tokenizers`;
+  return `encoders (${names(encoderPlugins)}), dual encoders (${names(dualEncoders)}), language models (${names(languageModels)}, bert), blip, blip-2 with these parts (captions, image–text matching, stage-1 losses), optimisers, image preprocessing and tokenizers`;
 }
 
 export function unsupported(folder: string, what: string): QuerentError {
@@ -23,6 +23,10 @@ export function unsupported(folder: string, what: string): QuerentError {
 
 export function findEncoder(modelType: string): EncoderPlugin | undefined {
   return encoderPlugins.find(({ name }) => name === modelType);
+}
+
+export function findDualEncoder(modelType: string): DualEncoderFamily | undefined {
+  return dualEncoders.find(({ name }) => name === modelType);
 }
 
 export function findLanguageModel(modelType: string): LanguageModelPlugin | undefined {

@@ -8,10 +8,11 @@ import { captioningModel } from './kinds.ts';
 import { isBert, verifyBert } from './bert.ts';
 import { isBlip, verifyBlip } from './blip.ts';
 import { verifyCaptioning } from './captioning.ts';
+import { verifyContrastive } from './contrastive.ts';
 import { openFixture } from './fixture.ts';
 import { verifyLanguageModel } from './language-model.ts';
 import { verifyOptimiser } from './optimiser.ts';
-import { findEncoder, findLanguageModel, pluginsFor, unsupported } from './plugins.ts';
+import { findDualEncoder, findEncoder, findLanguageModel, pluginsFor, unsupported } from './plugins.ts';
 import { verifyPreprocessing } from './preprocessing.ts';
 import type { VerifyReport } from './report.ts';
 import { verifyRetrieval } from './retrieval.ts';
@@ -52,6 +53,8 @@ export async function verify(folder: string): Promise<VerifyReport> {
   }
   const encoder = findEncoder(modelType);
   if (encoder !== undefined) return verifyEncoder(fixture, encoder);
+  const dualEncoder = findDualEncoder(modelType);
+  if (dualEncoder !== undefined) return verifyContrastive(fixture, dualEncoder);
   const languageModel = findLanguageModel(modelType);
   if (languageModel !== undefined) return verifyLanguageModel(fixture, languageModel);
   throw unsupported(folder, `a model of type ${modelType}`);
