@@ -1,7 +1,7 @@
 import { createTokenizer, trainByteLevelBpe } from '@querent/hub';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { RowText } from './generation-text.ts';
+import { RowText, tokenPieces } from './generation-text.ts';
 
 const tokenizer = createTokenizer(trainByteLevelBpe(['a brown dog', 'two dogs'], { vocabSize: 280, specialTokens: ['<pad>', '<s>', '</s>'], minFrequency: 1, addPrefixSpace: false }));
 
@@ -44,4 +44,14 @@ test('what only looked like a stop text is sent in the end', () => {
   expect(isStopped).toBe(false);
   expect(text).toBe('a dog Q');
   expect(deltas.join('')).toBe(text);
+});
+
+test('what each token adds makes the whole text, blanks included', () => {
+  const pieces = tokenPieces(tokenizer);
+  expect(pieces).toHaveLength(tokenizer.vocabSize);
+  expect(tokenPieces(tokenizer)).toBe(pieces);
+  for (const text of ['a brown dog', 'two dogs a brown', 'dog']) {
+    expect(tokenizer.encode(text, { addSpecialTokens: false }).map((id) => pieces[id]).join('')).toBe(text);
+  }
+  expect(pieces[tokenizer.tokenToId('</s>')!]).toBe('');
 });

@@ -78,3 +78,23 @@ function heldBack(text: string, stop: readonly string[]): number {
   }
   return held;
 }
+
+const PIECES = new WeakMap<Tokenizer, readonly string[]>();
+
+/**
+ * What each token adds to a text that goes before, by id: decoded behind another token, because the first one of a text loses its blank
+ * in some tokenizers. Special tokens add nothing. Made once a tokenizer.
+ */
+export function tokenPieces(tokenizer: Tokenizer): readonly string[] {
+  const known = PIECES.get(tokenizer);
+  if (known !== undefined) return known;
+  const before = tokenizer.encode('a', { addSpecialTokens: false });
+  const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecialTokens: true });
+  const start = decode(before);
+  const pieces = Array.from({ length: tokenizer.vocabSize }, (_, id) => {
+    const text = decode([...before, id]);
+    return text.startsWith(start) ? text.slice(start.length) : '';
+  });
+  PIECES.set(tokenizer, pieces);
+  return pieces;
+}

@@ -2,7 +2,7 @@
  * Whole models against transformers, text included: each id of a fixture is a word (`w63`), so that its sentences can be written down and
  * go through a tokenizer like anyone's.
  */
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerateOptions, TensorData } from '@querent/core';
@@ -24,15 +24,13 @@ interface Frame {
   readonly after?: number;
 }
 
-/** A copy of a fixture with a tokenizer of words. */
-async function withTokenizer(name: string, { before, after }: Frame): Promise<string> {
-  const path = join(root, name);
-  await cp(join(GOLDENS, name), path, { recursive: true });
+/** A tokenizer of words. */
+function wordTokenizer({ before, after }: Frame): object {
   const word = (id: number): string => (id === 0 ? '[PAD]' : id === before ? '[CLS]' : id === after ? '[SEP]' : `w${id}`);
   const special = (id: number): object => ({ SpecialToken: { id: word(id), type_id: 0 } });
   const ids = [before, after].filter((id) => id !== undefined);
   const single = [...(before === undefined ? [] : [special(before)]), { Sequence: { id: 'A', type_id: 0 } }, ...(after === undefined ? [] : [special(after)])];
-  const tokenizer = {
+  return {
     version: '1.0',
     added_tokens: [0, ...ids].map((id) => ({ id, content: word(id), special: true, single_word: false, lstrip: false, rstrip: false, normalized: false })),
     pre_tokenizer: { type: 'WhitespaceSplit' },
@@ -40,7 +38,17 @@ async function withTokenizer(name: string, { before, after }: Frame): Promise<st
     decoder: { type: 'WordPiece', prefix: '##', cleanup: false },
     model: { type: 'WordPiece', unk_token: 'w1', continuing_subword_prefix: '##', max_input_chars_per_word: 20, vocab: Object.fromEntries(Array.from({ length: 160 }, (_, id) => [word(id), id])) },
   };
-  await writeFile(join(path, 'tokenizer.json'), JSON.stringify(tokenizer));
+}
+
+/** A copy of a fixture with such a tokenizer, and one for its bridge where that has its own. */
+async function withTokenizer(name: string, frame: Frame, bridge?: Frame): Promise<string> {
+  const path = await mkdtemp(join(root, name));
+  await cp(join(GOLDENS, name), path, { recursive: true });
+  await writeFile(join(path, 'tokenizer.json'), JSON.stringify(wordTokenizer(frame)));
+  if (bridge !== undefined) {
+    await mkdir(join(path, 'qformer_tokenizer'));
+    await writeFile(join(path, 'qformer_tokenizer', 'tokenizer.json'), JSON.stringify(wordTokenizer(bridge)));
+  }
   return path;
 }
 
@@ -66,13 +74,17 @@ interface Run {
 test.each([
   { name: 'blip2-opt', frame: { before: 2 }, drop: [1, 2, 159], skip: 13, end: 72 },
   { name: 'blip2-t5', frame: {}, drop: [0, 159], skip: 1, end: undefined },
-])('$name writes what transformers writes, greedily and with beams', async ({ name, frame, drop, skip, end }) => {
+  { name: 'instructblip-llama', frame: { before: 1 }, drop: [0, 1, 159], skip: 13, end: 158, bridge: {} },
+])('$name writes what transformers writes, greedily and with beams', async ({ name, frame, drop, skip, end, bridge }) => {
   await using querent = await createQuerent({ inPlace: true, threads: 1 });
-  const model = await querent.load(await withTokenizer(name, frame));
+  const model = await querent.load(await withTokenizer(name, frame, bridge));
+  expect(model.extraTensors).toEqual([]);
+  expect(model.readsInstruction).toBe(bridge !== undefined);
   const inputs = await tensors(name, 'inputs');
   const notes = await readJsonObject(join(GOLDENS, name, 'expected.json'));
   const pixels = unstack(await toFloat32(inputs.get('pixel_values')!));
-  const softPrompt = await model.bridge(await model.encode(pixels));
+  const instructions = inputs.get('qformer_input_ids');
+  const softPrompt = await model.bridge(await model.encode(pixels), instructions === undefined ? {} : { texts: sentences(instructions, [0]) });
   const prompt = sentences(inputs.get('input_ids')!, drop);
   let compared = 0;
   for (const run of notes['generations'] as Run[]) {
@@ -91,6 +103,29 @@ test.each([
     compared++;
   }
   expect(compared).toBeGreaterThan(3);
+});
+
+test('beams end at a stop text, and lengths may count the prompt', async () => {
+  await using querent = await createQuerent({ inPlace: true, threads: 1 });
+  const model = await querent.load(await withTokenizer('blip2-opt', { before: 2 }));
+  const inputs = await tensors('blip2-opt', 'inputs');
+  const softPrompt = await model.bridge(await model.encode(unstack(await toFloat32(inputs.get('pixel_values')!)).slice(0, 1)));
+  const write = async (options: GenerateOptions): Promise<{ readonly text: string; readonly tokenIds: readonly number[]; readonly finish: string }[]> => {
+    const texts = [];
+    for await (const event of model.generate(softPrompt, { prompt: 'w5 w9', ...options })) if (event.type === 'text') texts.push(event);
+    return texts;
+  };
+  const beams = { numBeams: 4, numReturnSequences: 4, maxNewTokens: 10 };
+  const word = (await write(beams))[0]!.text.split(' ')[3]!;
+  const stopped = (await write({ ...beams, stop: [`${word} `, ` ${word}`] })).filter(({ finish }) => finish === 'stop');
+  expect(stopped.length).toBeGreaterThan(0);
+  for (const { text, tokenIds } of stopped) {
+    expect(text.split(' ')).not.toContain(word);
+    expect(tokenIds.at(-1)).toBe(Number(word.slice(1))); // the beam goes no further than the token that completes it
+  }
+  // 6 queries, the first token and two words stand before.
+  expect((await write({ maxLength: 13, minLength: 13 }))[0]!.tokenIds).toHaveLength(4);
+  await expect(write({ maxLength: 9 })).rejects.toMatchObject({ code: 'QRT_USAGE', message: expect.stringContaining('9 tokens have been read') as string });
 });
 
 test('blip2-itm compares images and texts as transformers does', async () => {

@@ -25,7 +25,7 @@ import { fromGenerationConfig, generateOn } from '@querent/llm-adapters';
 import { stack, stackInTurns } from '@querent/tasks';
 import { attentionMaps } from './attention-map.ts';
 import type { Executables } from './executables.ts';
-import { RowText } from './generation-text.ts';
+import { RowText, tokenPieces } from './generation-text.ts';
 import type { GraphName } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
 import { readsInstruction } from './model-parts.ts';
@@ -126,25 +126,28 @@ export class VisionLanguageModel implements LoadedModel {
 
   async *generate(softPrompt: TensorData<'float32'>, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent, void, undefined> {
     const languageModel = this.#languageModel('generate');
-    const { prompt = '', stop = [], signal, topK, ...given } = options;
+    const { stopStrings: usualStop = [], ...usually } = this.#defaults;
+    const { prompt = '', stop = usualStop, signal, topK, ...given } = options;
     signal?.throwIfAborted();
     const tokenizer = await this.#tokenizer('language');
     const rows = softPrompt.shape[0] ?? 0;
     const tokens = this.#specialTokens(languageModel);
     const text = promptFeeds(tokenizer, perRow(prompt, rows), tokens, languageModel);
     if (text !== undefined) assertIds(text.ids, languageModel.plugin.vocabulary(languageModel.config), 'the language model');
-    const { topK: usual, ...defaults } = this.#defaults;
+    const { topK: usual, ...defaults } = withoutOverruled(usually, given);
     const limit = topK ?? usual ?? 0; // 0: all
     const wanted = given.numReturnSequences ?? 1; // a config's own number would surprise those who read one text a row
     // Draws need no beams, and n texts need n of them, whatever the config's own number is.
     const numBeams = given.numBeams ?? (given.doSample === true ? 1 : Math.max(defaults.numBeams ?? 1, defaults.doSample === true ? 1 : wanted));
     const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numBeams, numReturnSequences: wanted };
+    // Beams and draws end at a stop text; a single text is watched as it is written, below.
+    const ending = stop.length > 0 && (numBeams > 1 || wanted > 1) ? { pieces: tokenPieces(tokenizer) } : undefined;
     const executables = {
       prefill: await this.#executables.get(text === undefined ? 'prefill_without_text' : 'prefill'),
       decode: await this.#executables.get('decode'),
     };
     const history = languageModel.plugin.architecture === 'decoder-only' ? { history: historyRows(text, rows, softPrompt.shape[1] ?? 0, this.#imageToken()) } : {};
-    const args = { softPrompt, tokens, options: decoding, ...history, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
+    const args = { softPrompt, tokens, options: ending === undefined ? decoding : { ...decoding, stopStrings: stop }, ...ending, ...history, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
     const texts = Array.from({ length: rows }, () => new RowText(tokenizer, stop));
     const ended: (readonly GeneratedSequence[])[] = [];
     for await (const event of generateOn(this.#executables.engine, executables, args, signal)) {
@@ -349,6 +352,16 @@ function perRow(prompt: string | readonly string[], rows: number): readonly stri
   if (typeof prompt === 'string') return Array.from({ length: rows }, () => prompt);
   if (prompt.length !== rows) throw new QuerentError('QRT_USAGE', `${prompt.length} prompts were given for ${rows} rows.`, { fix: 'Give one prompt for all rows, or one a row.' });
   return prompt;
+}
+
+/** Without the lengths that are given in another way: in all tokens instead of new ones. */
+function withoutOverruled(defaults: GenerationOptions, given: Pick<GenerateOptions, 'maxLength' | 'minLength'>): GenerationOptions {
+  const { maxNewTokens, minNewTokens, ...rest } = defaults;
+  return {
+    ...rest,
+    ...(maxNewTokens === undefined || given.maxLength !== undefined ? {} : { maxNewTokens }),
+    ...(minNewTokens === undefined || given.minLength !== undefined ? {} : { minNewTokens }),
+  };
 }
 
 /** Without what is undefined, so that it does not hide a default. */

@@ -6,9 +6,9 @@ import { defineTask, mapBounded, mapResults, validate } from '@querent/core';
 import type { ImageSource, LoadedModel, TaskPlugin } from '@querent/core';
 import { generateProperties, generatedTextSchema } from './generate-schema.ts';
 import { assertImage, holdsImage, imageInputSchema } from './image-input.ts';
-import { bridged, encoded, generated, prepared } from './stages.ts';
+import { encoded, generated, instructed, prepared } from './stages.ts';
 import type { GeneratedText, RowOptions } from './stages.ts';
-import { written } from './written.ts';
+import { softPromptOf, written } from './written.ts';
 
 /** An image with how to write about it. What is left out has the value of the model's `generation_config.json`. */
 export interface CaptionRequest extends RowOptions {
@@ -30,7 +30,8 @@ function requestOf(given: CaptionInput): CaptionRequest {
 }
 
 /** The request's own prompt, or the one that the model was trained with (`prompts.caption` in its config). */
-function optionsOf({ image: _, ...options }: CaptionRequest, model: LoadedModel): RowOptions {
+function optionsOf(request: CaptionRequest, model: LoadedModel): RowOptions {
+  const { image: _, ...options } = request;
   const usual = model.prompts?.['caption'];
   return usual === undefined ? options : { prompt: usual, ...options };
 }
@@ -44,16 +45,17 @@ const caption: TaskPlugin<CaptionInput, CaptionOutput> = defineTask<CaptionInput
 
   async *run(given, { model, signal, stream }) {
     const request = requestOf(validate<CaptionInput>(input, given, { what }));
-    const pixels = await model.prepare(request.image, { signal });
-    const softPrompt = await model.bridge(await model.encode([pixels], { signal }), { signal });
-    yield* written(model, softPrompt, optionsOf(request, model), { signal, stream });
+    const options = optionsOf(request, model);
+    const softPrompt = await softPromptOf(model, [request.image], options.prompt ?? '', signal); // a bridge that reads instructions reads it too
+    yield* written(model, softPrompt, options, { signal, stream });
   },
 
   stage: ({ model }) => (source) =>
     mapBounded((given: CaptionInput) => requestOf(validate<CaptionInput>(input, given, { what })).image, { onError: 'item' })(source).pipe(
       prepared(model),
       encoded(model),
-      bridged(model),
+      mapResults((features, { item }) => ({ features, instruction: optionsOf(requestOf(item), model).prompt ?? '' })),
+      instructed(model),
       mapResults((softPrompt, { item }) => ({ softPrompt, options: optionsOf(requestOf(item), model) })),
       generated(model),
     ),

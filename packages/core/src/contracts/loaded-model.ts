@@ -24,8 +24,14 @@ export interface GenerateOptions extends ModelCallOptions {
   readonly maxNewTokens?: number;
   /** Tokens before an end may be written. Default 0. */
   readonly minNewTokens?: number;
+  /** Most tokens altogether, as transformers counts: a token for each query, the prompt and what is written. `maxNewTokens` comes before it. */
+  readonly maxLength?: number;
+  /** Fewest tokens altogether, counted like `maxLength`. `minNewTokens` comes before it. */
+  readonly minLength?: number;
   /** Hypotheses kept; 1 is greedy or sampled. Default 1. */
   readonly numBeams?: number;
+  /** Beams stop when there are `numBeams` texts (true), when none can become better at the current length (false), or at any (`never`). Default false. */
+  readonly earlyStopping?: boolean | 'never';
   /** Exponent of the length that a beam's score is divided by. Default 1. */
   readonly lengthPenalty?: number;
   /** Draw tokens instead of taking the likeliest. Default false. */
@@ -36,11 +42,24 @@ export interface GenerateOptions extends ModelCallOptions {
   readonly topK?: number;
   /** Only the likeliest tokens that share this probability are drawn from. Default 1. */
   readonly topP?: number;
+  /** Only tokens at least so likely, relative to the likeliest, are drawn from. Default 0. */
+  readonly minP?: number;
+  /** Only the tokens whose information is nearest to what is expected, until they share this probability, are drawn from. Default 1. */
+  readonly typicalP?: number;
   /** Divides the scores of tokens already there. Default 1. */
   readonly repetitionPenalty?: number;
   /** No run of this many tokens twice; 0 is off. Default 0. */
   readonly noRepeatNgramSize?: number;
-  /** Ends a text where one of these appears; the string itself is left out. */
+  /** Runs of token ids that are never written. */
+  readonly badWordsIds?: readonly (readonly number[])[];
+  /** Token ids that are never written; that are not written first. */
+  readonly suppressTokens?: readonly number[];
+  readonly beginSuppressTokens?: readonly number[];
+  /** The first token; the last one of a text that reaches its greatest length; tokens at places counted like `maxLength` from 0. */
+  readonly forcedBosTokenId?: number;
+  readonly forcedEosTokenId?: number;
+  readonly forcedDecoderIds?: readonly (readonly [number, number])[];
+  /** Ends a text where one of these appears, in a beam too; the string itself is left out. Default: `stop_strings` of the model. */
   readonly stop?: readonly string[];
   /** Makes draws repeatable. */
   readonly seed?: number;
