@@ -100,6 +100,7 @@ const blipText: LanguageModelPlugin<BlipTextConfig> = {
   contract: 1,
   architecture: 'encoder-decoder',
   configSchema: blipTextConfigSchema,
+  defaults: { ...BLIP_TEXT_DEFAULTS },
   promptPadding: 'left',
   width: (config) => config.encoder_hidden_size,
   vocabulary: (config) => config.vocab_size,

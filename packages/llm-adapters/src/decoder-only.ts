@@ -36,6 +36,8 @@ export interface TrunkContext {
 export interface DecoderOnlyFamily<Config> {
   readonly name: string;
   readonly configSchema: Readonly<Record<string, unknown>>;
+  /** What HuggingFace's class assumes where a config is silent. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
   width(config: Config): number;
   vocabulary(config: Config): number;
   specialTokens(config: Config): SpecialTokens;
@@ -60,6 +62,7 @@ export function decoderOnly<Config>(family: DecoderOnlyFamily<Config>): Language
     contract: 1,
     architecture: 'decoder-only',
     configSchema: family.configSchema,
+    ...(family.defaults === undefined ? {} : { defaults: family.defaults }),
     promptPadding: 'left',
     width: family.width,
     vocabulary: family.vocabulary,

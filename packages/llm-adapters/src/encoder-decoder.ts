@@ -30,6 +30,10 @@ export interface DecoderContext {
 export interface EncoderDecoderFamily<Config> {
   readonly name: string;
   readonly configSchema: Readonly<Record<string, unknown>>;
+  /** What HuggingFace's class assumes where a config is silent. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
+  /** {@link LanguageModelPlugin.fit} */
+  fit?(config: Config, has: (parameterName: string) => boolean): Config;
   width(config: Config): number;
   vocabulary(config: Config): number;
   specialTokens(config: Config): SpecialTokens;
@@ -55,6 +59,8 @@ export function encoderDecoder<Config>(family: EncoderDecoderFamily<Config>): La
     contract: 1,
     architecture: 'encoder-decoder',
     configSchema: family.configSchema,
+    ...(family.defaults === undefined ? {} : { defaults: family.defaults }),
+    ...(family.fit === undefined ? {} : { fit: family.fit }),
     promptPadding: 'right',
     width: family.width,
     vocabulary: family.vocabulary,

@@ -116,6 +116,7 @@ function head(g: Scope, hidden: Tensor, config: GptNeoxConfig): Tensor {
 export const gptNeoxFamily: DecoderOnlyFamily<GptNeoxConfig> = {
   name: 'gpt_neox',
   configSchema: gptNeoxConfigSchema,
+  defaults: { vocab_size: 50432, hidden_size: 6144, intermediate_size: 24576, num_hidden_layers: 44, num_attention_heads: 64, bos_token_id: 0, eos_token_id: 2 },
   width: (config) => config.hidden_size,
   vocabulary: (config) => config.vocab_size,
   specialTokens,

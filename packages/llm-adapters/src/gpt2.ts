@@ -92,6 +92,7 @@ function head(g: Scope, hidden: Tensor, config: Gpt2Config): Tensor {
 export const gpt2Family: DecoderOnlyFamily<Gpt2Config> = {
   name: 'gpt2',
   configSchema: gpt2ConfigSchema,
+  defaults: { vocab_size: 50257, n_positions: 1024, n_embd: 768, n_layer: 12, n_head: 12, bos_token_id: 50256, eos_token_id: 50256 },
   width: (config) => config.n_embd,
   vocabulary: (config) => config.vocab_size,
   specialTokens,

@@ -102,6 +102,7 @@ function head(g: Scope, hidden: Tensor, config: LlamaConfig): Tensor {
 export const llamaFamily: DecoderOnlyFamily<LlamaConfig> = {
   name: 'llama',
   configSchema: llamaConfigSchema,
+  defaults: { vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 32, num_attention_heads: 32, bos_token_id: 1, eos_token_id: 2 },
   width: (config) => config.hidden_size,
   vocabulary: (config) => config.vocab_size,
   specialTokens,

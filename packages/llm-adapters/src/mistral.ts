@@ -24,6 +24,7 @@ export const mistralFamily: DecoderOnlyFamily<MistralConfig> = {
   ...llamaFamily,
   name: 'mistral',
   configSchema: mistralConfigSchema,
+  defaults: { vocab_size: 32000, hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 8, sliding_window: 4096, bos_token_id: 1, eos_token_id: 2 },
   window: (config) => config.sliding_window ?? undefined,
 };
 

@@ -112,6 +112,7 @@ function head(g: Scope, hidden: Tensor, config: OptConfig): Tensor {
 export const optFamily: DecoderOnlyFamily<OptConfig> = {
   name: 'opt',
   configSchema: optConfigSchema,
+  defaults: { vocab_size: 50272, hidden_size: 768, ffn_dim: 3072, num_hidden_layers: 12, num_attention_heads: 12, max_position_embeddings: 2048, pad_token_id: 1, bos_token_id: 2, eos_token_id: 2 },
   width: embeddingWidth,
   vocabulary: (config) => config.vocab_size,
   specialTokens,

@@ -24,6 +24,7 @@ export const qwen2Family: DecoderOnlyFamily<Qwen2Config> = {
   ...llamaFamily,
   name: 'qwen2',
   configSchema: qwen2ConfigSchema,
+  defaults: { vocab_size: 151936, hidden_size: 4096, intermediate_size: 22016, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32 },
   trunk(g, x, context, config) {
     if (config.use_sliding_window === true) {
       throw new QuerentError('QRT_CONFIG_INVALID', 'use_sliding_window is true: Qwen2 with windows in some of its layers is not read.', { fix: 'Set it to false if texts are shorter than the window.' });

@@ -171,10 +171,16 @@ function head(g: Scope, hidden: Tensor, config: T5Config): Tensor {
   return linearWith(scaled, owner.parameter('weight', [config.vocab_size, config.d_model], { initialiser: { kind: 'normal', std: deviation(config, std) } }), null);
 }
 
+/** Untied, says the config, and the file has no head: then HuggingFace's class ties it all the same, and only leaves out the scaling. */
+const fit = (config: T5Config, has: (name: string) => boolean): T5Config =>
+  isTied(config) || has('lm_head.weight') ? config : { ...config, tie_word_embeddings: true, scale_decoder_outputs: config.scale_decoder_outputs ?? false };
+
 /** The parts of T5. */
 export const t5Family: EncoderDecoderFamily<T5Config> = {
   name: 't5',
   configSchema: t5ConfigSchema,
+  defaults: { vocab_size: 32128, d_model: 512, d_kv: 64, d_ff: 2048, num_layers: 6, num_heads: 8, pad_token_id: 0, eos_token_id: 1 },
+  fit,
   width: (config) => config.d_model,
   vocabulary: (config) => config.vocab_size,
   specialTokens,

@@ -2,11 +2,12 @@
  * The plugins that a config asks for, each with its config checked by the plugin's own schema: the file and the place of a mistake
  * are those that the person can mend. Nothing of a model is built yet; `model-graphs.ts` is next.
  */
-import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, PluginKind, PluginKinds, PluginRegistry } from '@querent/core';
+import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, PluginKind, PluginKinds, PluginRegistry, ValidateOptions } from '@querent/core';
 import { QuerentError, isQuerentError, validate } from '@querent/core';
 import { isJsonObject } from '@querent/hub';
 import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
+import { languageConfig } from './language-config.ts';
 import type { ModelSource, PartKey } from './model-source.ts';
 
 /** A plugin and the config that its schema has accepted. */
@@ -62,7 +63,8 @@ export function assembleParts(source: ModelSource, registry: PluginRegistry): Mo
   const hasWeights = [...source.parameters.keys()].some((name) => name.startsWith('language_model.'));
   if (recipe.text_config === undefined || (isRetrieval(source) && !hasWeights)) return parts;
   const plugin = pluginOf(registry, 'language-model', source, 'text_config', recipe.text_config.model_type);
-  return { ...parts, languageModel: { plugin, config: checked<unknown>(plugin.configSchema, source, 'text_config') } };
+  const has = (name: string): boolean => source.parameters.has(`language_model.${name}`);
+  return { ...parts, languageModel: { plugin, config: languageConfig(plugin, recipe.text_config, has, whereOf(source, 'text_config')) } };
 }
 
 function pluginOf<K extends PluginKind>(registry: PluginRegistry, kind: K, source: ModelSource, key: PartKey, modelType: string): PluginKinds[K] {
@@ -86,9 +88,13 @@ function checked<Config>(
   key: PartKey,
   top: Readonly<Record<string, unknown>> = {},
 ): Config {
+  return validate<Config>(schema, { ...top, ...source.recipe[key] }, whereOf(source, key));
+}
+
+/** The document that a mistake in a part's config is to be mended in. */
+function whereOf(source: ModelSource, key: PartKey): ValidateOptions {
   const { file, at } = source.origins[key];
-  const where = { what: key, at, ...(file === undefined ? {} : { file }) };
-  return validate<Config>(schema, { ...top, ...source.recipe[key] }, where);
+  return { what: key, at, ...(file === undefined ? {} : { file }) };
 }
 
 /** How images are prepared: as `preprocessor_config.json` says, or else as the encoder does for its config. */

@@ -1,10 +1,10 @@
 /** A language model by itself, without an image: for measuring it (`precision-report.ts`, `bench-decode.ts`). */
 import type { Engine, Executable, Graph, LanguageModelPlugin, PluginRegistry } from '@querent/core';
-import { validate } from '@querent/core';
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
 import { isJsonObject, matchParameters, openModelFolder } from '@querent/hub';
 import { decodeGraph, prefillGraph } from '@querent/llm-adapters';
+import { languageConfig } from './language-config.ts';
 import type { HeldWeights, Precision } from './precision.ts';
 import { holdWeights } from './precision.ts';
 import { LANGUAGE_SCOPE } from './model-graphs.ts';
@@ -14,6 +14,8 @@ export interface TextModel {
   readonly plugin: LanguageModelPlugin;
   readonly config: unknown;
   readonly held: HeldWeights;
+  /** In float32, before `held.rewrite`. */
+  readonly graphs: Readonly<Record<TextGraph, Graph>>;
   /** Inputs `input_ids`, `attention_mask` and, for `decode`, the caches: see the adapters' `graphs.ts`. The caller disposes them. */
   compile(name: TextGraph): Promise<Executable>;
 }
@@ -30,8 +32,9 @@ export async function openTextModel(path: string, registry: PluginRegistry, engi
   const inner = folder.config['text_config'];
   const given = isJsonObject(inner) ? inner : folder.config;
   const plugin = registry.get('language-model', String(given['model_type']));
-  const config = validate<unknown>(plugin.configSchema, given, { what: 'the config', file: folder.path });
   const prefix = isJsonObject(inner) ? LANGUAGE_SCOPE : '';
+  const has = (name: string): boolean => folder.parameters.has(prefix === '' ? name : `${prefix}.${name}`);
+  const config = languageConfig(plugin, given, has, { what: 'the config', file: folder.path });
   const graphs: Readonly<Record<TextGraph, Graph>> = {
     prefill: prefillGraph(plugin, config, { prefix, softPrompt: false }),
     decode: decodeGraph(plugin, config, { prefix }),
@@ -49,6 +52,7 @@ export async function openTextModel(path: string, registry: PluginRegistry, engi
     plugin,
     config,
     held,
+    graphs,
     compile(name) {
       const graph = held.rewrite(graphs[name]);
       const { parameters } = matchParameters(graph.parameters, held.available, { file: folder.path });

@@ -100,6 +100,18 @@ export interface LanguageModelPlugin<Config = unknown> extends PluginBase<'langu
   readonly architecture: 'decoder-only' | 'encoder-decoder';
   /** JSON Schema of the config; foreign keys are allowed. */
   readonly configSchema: JsonSchema;
+  /**
+   * What HuggingFace's class assumes where a file is silent: a part's config within a whole model's leaves out what equals it. The config
+   * to check and to build with is `{ ...defaults, ...given }`.
+   */
+  readonly defaults?: Readonly<Record<string, unknown>>;
+  /**
+   * The config as these weights want it, where a file's config leaves it open: T5 without a head of its own says that it is untied and
+   * means that its tied head is not scaled.
+   *
+   * @param has is there a tensor of this name, under the model's own root?
+   */
+  fit?(config: Config, has: (parameterName: string) => boolean): Config;
   /** On which side prompts of unequal length are padded. */
   readonly promptPadding: 'left' | 'right';
   /** Width of an embedding: what a bridge must project to. */

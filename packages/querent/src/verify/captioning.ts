@@ -9,6 +9,7 @@ import { addDims, concat, grad, linear } from '@querent/graph';
 import { decoderOnlyHidden, encodePrompt, forget } from '@querent/llm-adapters';
 import type { Blip2Parts } from './blip2-parts.ts';
 import { buildBlip2 } from './blip2-parts.ts';
+import { languageConfig } from '../language-config.ts';
 import { decoderFamily, encoderDecoderFamily } from './families.ts';
 import { check, input, part, reportOf } from './fixture.ts';
 import type { Fixture, Tensors } from './fixture.ts';
@@ -30,8 +31,9 @@ interface Prompt {
 }
 
 export async function verifyCaptioning(fixture: Fixture, plugins: Plugins): Promise<VerifyReport> {
-  const textConfig = part(fixture.config, 'text_config');
-  const plugin = plugins.languageModel(String(textConfig['model_type']));
+  const given = part(fixture.config, 'text_config');
+  const plugin = plugins.languageModel(String(given['model_type']));
+  const textConfig = languageConfig(plugin, given, (name) => fixture.weights.has(`${LANGUAGE_MODEL}.${name}`), { what: 'text_config', file: 'config.json' });
   const parts = buildBlip2(fixture, plugins, 'blip2');
   const prompt = promptOf(fixture);
   const softPrompt = bridgeOutputs(fixture, parts, plugin, textConfig);

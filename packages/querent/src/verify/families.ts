@@ -11,7 +11,7 @@ const DECODERS: Readonly<Record<string, DecoderOnlyFamily<never>>> = {
   opt: optFamily,
   qwen2: qwen2Family,
 };
-const ENCODER_DECODERS: Readonly<Record<string, EncoderDecoderFamily<never>>> = { t5: t5Family };
+const ENCODER_DECODERS: Readonly<Record<string, EncoderDecoderFamily<unknown>>> = { t5: t5Family };
 
 /**
  * Families whose `forward` without `position_ids` counts positions from the mask. The others count columns, padding included, as
@@ -24,7 +24,7 @@ export function decoderFamily(name: string): DecoderOnlyFamily<unknown> | undefi
 }
 
 export function encoderDecoderFamily(name: string): EncoderDecoderFamily<unknown> | undefined {
-  return ENCODER_DECODERS[name] as EncoderDecoderFamily<unknown> | undefined;
+  return ENCODER_DECODERS[name];
 }
 
 /** How a model's `forward` numbers the tokens of a padded batch when it is not told. */

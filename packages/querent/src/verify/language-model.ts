@@ -1,8 +1,10 @@
 /** Verifies a language model on its own: logits, hidden states and loss of a batch of prompts, and decoding. */
 import type { Graph, LanguageModelPlugin, Tensor, TensorData } from '@querent/core';
 import { createGraph, crossEntropy, range, slice, unsqueeze } from '@querent/graph';
+import type { JsonObject } from '@querent/hub';
 import type { DecoderOnlyFamily } from '@querent/llm-adapters';
 import { causalMask, decoderOnlyHidden, encodePrompt, forget } from '@querent/llm-adapters';
+import { languageConfig } from '../language-config.ts';
 import { decoderFamily, encoderDecoderFamily, forwardPositions } from './families.ts';
 import { check, input, reportOf } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
@@ -11,7 +13,9 @@ import type { VerifyReport } from './report.ts';
 import { runOnce } from './run-graph.ts';
 import { firstRow } from './rows.ts';
 
-export async function verifyLanguageModel(fixture: Fixture, plugin: LanguageModelPlugin): Promise<VerifyReport> {
+export async function verifyLanguageModel(given: Fixture, plugin: LanguageModelPlugin): Promise<VerifyReport> {
+  const config = languageConfig(plugin, given.config, (name) => given.weights.has(name), { what: 'config.json' });
+  const fixture: Fixture = { ...given, config: config as JsonObject }; // its schema has accepted it
   if (plugin.architecture === 'decoder-only') await decoderOnly(fixture, plugin);
   else await encoderDecoder(fixture, plugin);
   const promptIds = input(fixture, 'input_ids');
