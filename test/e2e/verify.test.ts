@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { GOLDENS, querent, temporary } from './command-line.ts';
 
 const FIXTURES = [
-  'vision-vit', 'vision-eva', 'qformer-stage1', 'blip2-itm', 'blip2-opt', 'blip2-t5', 'instructblip-llama', 'llm-bert', 'blip-caption', 'blip-itm', 'llm-gpt2', 'llm-gptneox',
+  'vision-vit', 'vision-eva', 'vision-clip', 'vision-siglip', 'vision-dinov2', 'vision-dinov2-swiglu', 'clip-full', 'siglip-full', 'preprocess-images', 'qformer-stage1', 'blip2-itm', 'blip2-opt', 'blip2-t5', 'instructblip-llama', 'llm-bert', 'blip-caption', 'blip-itm', 'llm-gpt2', 'llm-gptneox',
   'llm-llama', 'llm-opt', 'llm-opt-350m-style', 'llm-mistral', 'llm-qwen2', 'llm-t5-gated', 'llm-t5-relu-tied', 'optimiser', 'preprocess-blip', 'preprocess-clip',
   'tokenizers/gpt2', 'tokenizers/opt', 'tokenizers/bert-wordpiece', 'tokenizers/t5-unigram', 'tokenizers/llama-bpe',
 ];
@@ -56,8 +56,19 @@ describe('verify', () => {
   });
 
   it('refuses what it does not know, and names what it does', async () => {
-    await expect(verify(join(GOLDENS, 'vision-dinov2'))).rejects.toMatchObject({ code: 'QRT_MODEL_UNSUPPORTED', fix: expect.stringContaining('blip_2_vision_model') });
-    await expect(verify(join(GOLDENS, 'preprocess-images'))).rejects.toMatchObject({ code: 'QRT_MODEL_UNSUPPORTED' });
+    await using folder = await temporary();
+    await expect(verify(folder.path)).rejects.toMatchObject({ code: 'QRT_MODEL_UNSUPPORTED' });
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify({ model_type: 'no_such_tower' }));
+    await expect(verify(folder.path)).rejects.toMatchObject({ code: 'QRT_MODEL_UNSUPPORTED', fix: expect.stringContaining('blip_2_vision_model') });
+  });
+
+  it('verifies pictures that stand alone by decoding them, and finds one that is damaged', async () => {
+    await using folder = await temporary();
+    const pictures = join(folder.path, 'pictures');
+    await cp(join(GOLDENS, 'preprocess-images'), pictures, { recursive: true });
+    expect((await verify(pictures)).isWithin).toBe(true);
+    await writeFile(join(pictures, 'gray.png'), (await readFile(join(pictures, 'gray.png'))).subarray(0, 300));
+    await expect(verify(pictures)).rejects.toMatchObject({ code: 'QRT_IMAGE' });
   });
 });
 

@@ -3,7 +3,7 @@
  * none off by more than three; normalised values like any tensor. JPEG decoders differ, so decoded pixels are taken where given.
  */
 import { stat, readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { PreprocessorConfig, TensorData } from '@querent/core';
 import { QuerentError, float32 } from '@querent/core';
 import { isJsonObject, readSafetensors, loadTensors } from '@querent/hub';
@@ -16,11 +16,12 @@ import type { Comparison, VerifyReport } from './report.ts';
 const SHARE_WITHIN_ONE = 0.999;
 const MOST_LEVELS = 3;
 
-export async function verifyPreprocessing(fixture: Fixture): Promise<VerifyReport> {
+/** @param folder of the pictures, where it is known; else they are looked for here and beside here. */
+export async function verifyPreprocessing(fixture: Fixture, folder?: string): Promise<VerifyReport> {
   const processors = part(fixture.notes, 'processors');
   const images = imageNames(fixture);
   const decoded = await decodedPixels(fixture);
-  const source = await imageFolder(fixture, images);
+  const source = folder ?? (await imageFolder(fixture, images));
   for (const [name, given] of Object.entries(processors)) {
     if (!isJsonObject(given)) continue;
     const processor = createImageProcessor(given as unknown as PreprocessorConfig); // createImageProcessor checks every value
@@ -40,7 +41,8 @@ export async function verifyPreprocessing(fixture: Fixture): Promise<VerifyRepor
   return reportOf(fixture, 'image preprocessing');
 }
 
-function imageNames(fixture: Fixture): readonly string[] {
+/** The pictures that a fixture of image processors is about. */
+export function imageNames(fixture: Pick<Fixture, 'notes'>): readonly string[] {
   const { images } = fixture.notes;
   if (!Array.isArray(images) || !images.every((name): name is string => typeof name === 'string' && !/[\\/]|^\./.test(name))) {
     throw new QuerentError('QRT_CONFIG_INVALID', 'expected.json: images is no list of file names.', { fix: 'The fixture is not complete: make it again.' });
@@ -50,7 +52,7 @@ function imageNames(fixture: Fixture): readonly string[] {
 
 /** The folder that has the pictures: this one, or one beside it. */
 async function imageFolder(fixture: Fixture, images: readonly string[]): Promise<string> {
-  const parent = dirname(fixture.folder === '.' ? process.cwd() : fixture.folder);
+  const parent = dirname(resolve(fixture.folder));
   const neighbours = await readdir(parent, { withFileTypes: true }).catch(() => []);
   for (const folder of [fixture.folder, ...neighbours.filter((entry) => entry.isDirectory()).map((entry) => join(parent, entry.name))]) {
     const found = await Promise.all(images.map((name) => stat(join(folder, name)).then(() => true, () => false)));
@@ -63,7 +65,7 @@ async function imageFolder(fixture: Fixture, images: readonly string[]): Promise
 async function decodedPixels(fixture: Fixture): Promise<Tensors> {
   const own = [...fixture.inputs].filter(([name]) => name.startsWith('decoded/'));
   if (own.length > 0) return new Map(own);
-  const parent = dirname(fixture.folder);
+  const parent = dirname(resolve(fixture.folder));
   for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
     const file = join(parent, entry.name, 'inputs.safetensors');
     const isThere = entry.isDirectory() && (await stat(file).then(() => true, () => false));

@@ -13,12 +13,18 @@ import { openFixture } from './fixture.ts';
 import { verifyLanguageModel } from './language-model.ts';
 import { verifyOptimiser } from './optimiser.ts';
 import { findDualEncoder, findEncoder, findLanguageModel, pluginsFor, unsupported } from './plugins.ts';
+import { picturesIn, verifyPictures } from './pictures.ts';
 import { verifyPreprocessing } from './preprocessing.ts';
 import type { VerifyReport } from './report.ts';
 import { verifyRetrieval } from './retrieval.ts';
 import { verifyStage1 } from './stage1.ts';
 import { verifyTokenizer } from './tokenizer.ts';
 import { verifyEncoder } from './vision.ts';
+
+export interface VerifyOptions {
+  /** `engine` or `engine:backend`. Default `onnxruntime:cpu`. */
+  readonly engine?: string;
+}
 
 /**
  * Verifies one fixture folder.
@@ -28,14 +34,15 @@ import { verifyEncoder } from './vision.ts';
  * @example
  * const report = await verify('test/goldens/v1/vision-vit');
  */
-export async function verify(folder: string): Promise<VerifyReport> {
-  const fixture = await openFixture(folder);
+export async function verify(folder: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const fixture = await openFixture(folder, options.engine);
   const { config, notes, expected } = fixture;
   if (config === undefined) {
     if (await isFile(join(folder, 'tokenizer.json'))) return verifyTokenizer(fixture);
     if (notes['adamw'] !== undefined) return verifyOptimiser(fixture);
     if (notes['processors'] !== undefined) return verifyPreprocessing(fixture);
-    throw unsupported(folder, 'a folder without config.json, tokenizer.json, an optimiser or image processors');
+    if ((await picturesIn(folder)).length > 0) return verifyPictures(fixture);
+    throw unsupported(folder, 'a folder without config.json, tokenizer.json, an optimiser, image processors or pictures');
   }
   const modelType = String(config['model_type']);
   if (isBert(config)) return verifyBert(fixture);
