@@ -4,6 +4,8 @@ import { BENCH_TRAIN_SHAPES, benchTrain } from '@querent/training';
 import type { BenchTrainResult } from '@querent/training';
 import { QuerentError } from '@querent/core';
 
+export { benchDecode } from './bench-decode.ts';
+export type { BenchDecodeOptions, BenchDecodeResult } from './bench-decode.ts';
 export type { BenchTrainResult } from '@querent/training';
 
 export interface BenchOptions {

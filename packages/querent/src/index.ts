@@ -5,7 +5,10 @@ export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskStreamEvent, Ta
 // The composition root
 export { createQuerent } from './create-querent.ts';
 export type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
+export { PRECISIONS } from './precision.ts';
 export type { Precision } from './precision.ts';
+export { precisionReport } from './precision-report.ts';
+export type { PrecisionFigures, PrecisionReportOptions } from './precision-report.ts';
 export { builtInPlugins } from './built-in-plugins.ts';
 export type { RecipeObject } from './model-source.ts';
 export { VisionLanguageModel } from './vision-language-model.ts';
