@@ -21,3 +21,14 @@ export type { RecallFigures, RetrievalFigures, SimilarityMatrix } from './recall
 // Annotations
 export { parseCaptionDataset, readCaptionDataset } from './caption-dataset.ts';
 export type { CaptionDatasetOptions, CaptionSentence, CaptionedImage } from './caption-dataset.ts';
+
+// Visual question answering
+export { evaluateVqa, vqaAccuracy, vqaMetric } from './vqa.ts';
+export type { VqaFigures } from './vqa.ts';
+export { normaliseAnswer, normalisePunctuation } from './vqa-normalise.ts';
+export { parseVqaDataset, readVqaDataset } from './vqa-dataset.ts';
+export type { VqaQuestion } from './vqa-rows.ts';
+
+// NoCaps
+export { NOCAPS_DOMAINS, evaluateNocaps, parseNocaps, readNocaps } from './nocaps.ts';
+export type { NocapsDomain } from './nocaps.ts';

@@ -1,16 +1,19 @@
-/** `querent evaluate caption|retrieval`: figures on an annotated set of images. */
+/** `querent evaluate caption|retrieval|vqa|nocaps`: figures on an annotated set of images. */
 import { QuerentError } from '@querent/core';
 import type { ParsedArgs } from 'citty';
 import { JSON_ARG, MODEL_ARGS, defineCliCommand, finiteNumber, required, wholeNumber } from '../command.ts';
 import type { Command } from '../command.ts';
-import { bar, note, printJson, printLine, progressLine, thousands } from '../output.ts';
+import { note, printJson, printLine, progressLine, thousands } from '../output.ts';
 import { describeItemError } from '../print-error.ts';
 import { openQuerent } from '../session.ts';
+import { evaluateNocapsSet, evaluateQuestions, onProgress } from './evaluate-sets.ts';
 
 const args = {
   model: { type: 'string', description: 'Model folder.', valueHint: 'DIR' },
   images: { type: 'string', description: 'Folder of the images.', valueHint: 'DIR' },
   annotations: { type: 'string', description: 'Captions, as Karpathy’s splits have them.', valueHint: 'FILE' },
+  questions: { type: 'string', description: 'vqa: the questions: VQAv2’s, OK-VQA’s, GQA’s, or a list [{image, question, answer}]. Answers of the first two are in --annotations.', valueHint: 'FILE' },
+  candidates: { type: 'string', description: 'vqa: choose from the answers of this file, one a line, instead of writing.', valueHint: 'FILE' },
   split: { type: 'string', description: 'Only the images of this split; all when absent.', valueHint: 'NAME' },
   beams: { type: 'string', description: 'caption: hypotheses kept; what the model says when absent.', valueHint: 'N' },
   'length-penalty': { type: 'string', description: 'caption: exponent of the length that a beam is judged by; what the model says when absent.', valueHint: 'X' },
@@ -22,14 +25,16 @@ const args = {
 
 const command: Command<typeof args> = defineCliCommand({
   name: 'evaluate',
-  description: 'Score captions (BLEU, ROUGE-L, CIDEr) or retrieval (recall by ITC, and re-ranked by ITM) on an annotated set.',
-  positionals: 'caption|retrieval',
+  description: 'Score captions (BLEU, ROUGE-L, CIDEr; NoCaps by domain), retrieval (recall by ITC, and re-ranked by ITM) or answers (VQA accuracy) on an annotated set.',
+  positionals: 'caption|retrieval|vqa|nocaps',
   args,
   async run(given, { signal, positionals }) {
     const [what, ...rest] = positionals;
-    if ((what !== 'caption' && what !== 'retrieval') || rest.length > 0) {
-      throw new QuerentError('QRT_USAGE', `\`querent evaluate\` was given ${positionals.length === 0 ? 'nothing to evaluate' : JSON.stringify(positionals.join(' '))}.`, { fix: 'Say caption or retrieval: querent evaluate caption --model DIR --images DIR --annotations FILE.' });
+    if ((what !== 'caption' && what !== 'retrieval' && what !== 'vqa' && what !== 'nocaps') || rest.length > 0) {
+      throw new QuerentError('QRT_USAGE', `\`querent evaluate\` was given ${positionals.length === 0 ? 'nothing to evaluate' : JSON.stringify(positionals.join(' '))}.`, { fix: 'Say caption, retrieval, vqa or nocaps: querent evaluate caption --model DIR --images DIR --annotations FILE.' });
     }
+    if (what === 'vqa') return evaluateQuestions(given, signal);
+    if (what === 'nocaps') return evaluateNocapsSet(given, signal);
     const [model, images, annotations] = [required('model', given.model), required('images', given.images), required('annotations', given.annotations)];
     return what === 'caption' ? captions(given, { model, images, annotations }, signal) : retrieval(given, { model, images, annotations }, signal);
   },
@@ -40,10 +45,6 @@ interface Places {
   readonly model: string;
   readonly images: string;
   readonly annotations: string;
-}
-
-function onProgress({ what, done, total }: { readonly what: string; readonly done: number; readonly total: number }): void {
-  progressLine.show(`${what}  ${bar(done, total)}  ${thousands(done)}/${thousands(total)}`);
 }
 
 async function captions(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {

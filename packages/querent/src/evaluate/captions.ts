@@ -37,6 +37,18 @@ export async function evaluateCaptionModel(
   how: Readonly<Record<string, unknown>> = {},
   options: EvaluateOptions = {},
 ): Promise<CaptionEvaluation> {
+  const { predictions, imagesPerSecond } = await captionImages(model, images, imageFolder, how, options);
+  return { ...evaluateCaptions(predictions, images), imagesPerSecond };
+}
+
+/** A caption of each image, by file name; an empty one where it could not be read. */
+export async function captionImages(
+  model: LoadedModel,
+  images: readonly CaptionedImage[],
+  imageFolder: string,
+  how: Readonly<Record<string, unknown>> = {},
+  options: EvaluateOptions = {},
+): Promise<{ readonly predictions: ReadonlyMap<string, string>; readonly imagesPerSecond: number }> {
   await using caption = await pipeline('caption', { model });
   const predictions = new Map<string, string>();
   const started = performance.now();
@@ -51,5 +63,5 @@ export async function evaluateCaptionModel(
   }
   options.signal?.throwIfAborted();
   const seconds = (performance.now() - started) / 1000;
-  return { ...evaluateCaptions(predictions, images), imagesPerSecond: images.length / seconds };
+  return { predictions, imagesPerSecond: images.length / seconds };
 }
