@@ -97,3 +97,11 @@ test('a header that announces more than the file holds costs no memory', async (
   for (let i = 0; i < 20; i++) await expect(readSafetensors(file)).rejects.toMatchObject({ code: 'QRT_CHECKPOINT_FORMAT' });
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000);
 });
+
+test('a pattern that could run without end is refused before it is run', async () => {
+  const original = JSON.parse(await readFile(join(GOLDENS, 'tokenizers', 'gpt2', 'tokenizer.json'), 'utf8')) as object; // our own fixture
+  const withPattern = (Regex: string): object => ({ ...original, pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }] } });
+  for (const pattern of ['(a+)+$', '(?:a*)*b', '((a+)b?)+', '(a{1,})*', 'a'.repeat(5000)]) expect(() => createTokenizer(withPattern(pattern)), pattern).toThrow(expect.objectContaining({ code: 'QRT_TOKENIZER' }));
+  const real = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+  expect(createTokenizer(withPattern(real)).encode('two dogs').length).toBeGreaterThan(0);
+});

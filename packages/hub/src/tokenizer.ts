@@ -12,6 +12,7 @@ import { ggufTokenizer } from './gguf-tokenizer.ts';
 import { isJsonObject, readJsonObject, readJsonObjectIfThere, type JsonObject } from './json-file.ts';
 import { decoderOf } from './tokenizer-decode.ts';
 import { encodeBatch } from './tokenizer-batch.ts';
+import { endlessPattern } from './tokenizer-patterns.ts';
 import { LibraryTokenizerClass, type LibraryTokenizer } from './tokenizer-library.ts';
 import { withExactNormalizers } from './tokenizer-normalizers.ts';
 import { specialFrame, specialTokens, type SpecialTokens } from './tokenizer-specials.ts';
@@ -93,6 +94,8 @@ async function isFolder(path: string): Promise<boolean> {
 export function createTokenizer(json: object, config?: JsonObject, file = 'tokenizer.json'): Tokenizer {
   const document: JsonObject = { ...json };
   assertKind(document, file);
+  const endless = endlessPattern(document);
+  if (endless !== undefined) throw broken(file, `its pattern ${JSON.stringify(endless.slice(0, 80))} could run without end`);
   const library = guarded(file, 'reading it', () => openLibrary(document, config));
   const decode = decoderOf(document['decoder'], file);
   const frame = specialFrame(document['post_processor'], file);
