@@ -146,7 +146,7 @@ async function checkExtents(found: readonly (readonly [string, ParameterData])[]
     if (!isFileTensor(data)) continue;
     const size = sizes.get(data.file) ?? 0;
     const expected = elementCount(data.shape) * BYTES_PER_ELEMENT[data.dtype];
-    if (data.byteLength !== expected) {
+    if (data.byteLength !== expected || 'gguf' in data) { // a GGUF tensor may have the size of a plain one and another order of rows
       throw new QuerentError(
         'QRT_CHECKPOINT_FORMAT',
         `${name} in ${data.file} has ${data.byteLength} bytes; ${data.dtype} ${printShape(data.shape)} takes ${expected}.`,

@@ -1,10 +1,10 @@
 /** The values of a GGUF tensor, in HuggingFace's arrangement: as floats, or as the small integers that the file holds. */
 import { open } from 'node:fs/promises';
-import { QuerentError, isQuerentError, type TensorData } from '@querent/core';
+import { QuerentError, isQuerentError, type ParameterData, type TensorData } from '@querent/core';
 import { fileError } from './file-error.ts';
 import { damagedGguf } from './gguf.ts';
 import { asNBits, decodeBlocks, type GgmlType, type NBits } from './gguf-blocks.ts';
-import type { GgufFileTensor } from './gguf-model.ts';
+import { isGgufTensor, type GgufFileTensor } from './gguf-model.ts';
 
 /**
  * Float32 values in the tensor's own shape.
@@ -19,6 +19,17 @@ export async function loadGgufFloats(tensor: GgufFileTensor): Promise<TensorData
   const turned = new Float32Array(data.length);
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) turned[r * columns + c] = data[c * rows + r] as number; // in range
   return { dtype: 'float32', shape, data: turned };
+}
+
+/**
+ * The same parameters as an engine can take them: those in blocks or in llama.cpp's arrangement are float32 in memory, the others stay
+ * where they are.
+ * @throws QuerentError as {@link loadGgufFloats}.
+ */
+export async function withoutGguf(parameters: ReadonlyMap<string, ParameterData>): Promise<Map<string, ParameterData>> {
+  const plain = new Map<string, ParameterData>();
+  for (const [name, data] of parameters) plain.set(name, isGgufTensor(data) ? await loadGgufFloats(data) : data);
+  return plain;
 }
 
 /** Is the tensor stored in blocks that {@link loadGgufBlocks} can hand on as they are? */

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readGguf } from './gguf.ts';
 import { f32Tensor, ggufBytes, interleaveHeads, type Written, type WrittenTensor } from './gguf.test-helper.ts';
+import { withoutGguf } from './gguf-load.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { openModelFolder } from './model-folder.ts';
 import { loadTensor, loadTensors, readSafetensors } from './safetensors.ts';
@@ -99,6 +100,7 @@ describe('a language model', () => {
       expect(data.every((value, i) => value === original.data[i]), key).toBe(true);
     }
     expect(got.size).toBeGreaterThan(10);
+    for (const [key, { shape }] of await withoutGguf(model.parameters)) expect(shape).toEqual(wanted.get(key)?.shape);
     for (const key of got.keys()) expect((await loadTensor(model.parameters.get(key)!)).shape).toEqual(wanted.get(key)?.shape);
   });
 

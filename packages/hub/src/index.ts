@@ -9,7 +9,7 @@ export { asNBits, decodeBlocks, decodeNBits, GGML_TYPES } from './gguf-blocks.ts
 export type { GgmlType, NBits } from './gguf-blocks.ts';
 export { ggufModel, isGgufTensor, readGgufModel } from './gguf-model.ts';
 export type { GgufArrangement, GgufFileTensor, GgufModel } from './gguf-model.ts';
-export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats } from './gguf-load.ts';
+export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats, withoutGguf } from './gguf-load.ts';
 export { dequantiseMatrix, quantiseMatrix } from './quantise.ts';
 export type { QuantisedMatrix, QuantiseOptions } from './quantise.ts';
 export { derivedTensors } from './quantise-cache.ts';

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { JsonSchema, LanguageModelPlugin, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
+import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder, withoutGguf } from '@querent/hub';
 import { readAnnotations } from '../data/annotations.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
 import { createTextEncoder } from '../data/encode-text.ts';
@@ -182,7 +182,7 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
   const languageFolder = await openModelFolder(at(recipe.language_model));
   const languageModel: LanguageModelPlugin = options.plugins.languageModel(String(languageFolder.config['model_type']));
   const tokenizer = await loadTokenizer(at(recipe.language_model));
-  const frozen = new Map([...languageFolder.parameters].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
+  const frozen = new Map([...(await withoutGguf(languageFolder.parameters))].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
   const parts: Stage2Parts = {
     plugin, config, source, close, languageModel, tokenizer, frozen,
     languageConfig: languageFolder.config,
