@@ -94,3 +94,12 @@ export function globPattern(glob: string): RegExp {
   });
   return new RegExp(`^${source}$`);
 }
+
+/** Photographs, and the words after them. @throws QuerentError QRT_USAGE when one of the two is missing. */
+export function splitLast(positionals: readonly string[], what: string): { readonly names: readonly string[]; readonly last: string } {
+  const last = positionals.at(-1);
+  if (last !== undefined && positionals.length > 1) return { names: positionals.slice(0, -1), last };
+  throw new QuerentError('QRT_USAGE', `A photograph and a${what.startsWith('i') ? 'n' : ''} ${what} were expected${last === undefined ? '' : `; there is only ${JSON.stringify(last)}`}.`, {
+    fix: `Name the photographs, then the ${what} in quotes, or give it with --${what}.`,
+  });
+}

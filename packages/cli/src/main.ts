@@ -23,16 +23,21 @@ interface Entry {
 /** Every command, in the order of the help. */
 const COMMANDS: Readonly<Record<string, Entry>> = {
   caption: { summary: 'Write a sentence about each photograph.', load: async () => (await import('./commands/caption.ts')).default },
+  vqa: { summary: 'Answer a question about each photograph.', load: async () => (await import('./commands/vqa.ts')).default },
+  instruct: { summary: 'Do what an instruction asks for, about each photograph.', load: async () => (await import('./commands/instruct.ts')).default },
+  chat: { summary: 'Talk about photographs.', load: async () => (await import('./commands/chat.ts')).default },
+  attend: { summary: 'Draw where the model looked.', load: async () => (await import('./commands/attend.ts')).default },
   match: { summary: 'Say how well a sentence fits each photograph.', load: async () => (await import('./commands/match.ts')).default },
   embed: { summary: 'Turn photographs or texts into vectors.', load: async () => (await import('./commands/embed.ts')).default },
+  index: { summary: 'Bring an index of photographs up to date with folders.', patient: true, load: async () => (await import('./commands/index-photos.ts')).default },
+  search: { summary: 'Find photographs of an index by a sentence or a photograph.', load: async () => (await import('./commands/retrieve.ts')).default },
+  retrieve: { summary: 'The same as search.', load: async () => (await import('./commands/retrieve.ts')).default },
+  curate: { summary: 'Write captions anew and keep the best: pairs in, cleaner pairs out.', patient: true, load: async () => (await import('./commands/curate.ts')).default },
   train: { summary: 'Train what a recipe describes; go on where it stopped.', patient: true, load: async () => (await import('./commands/train.ts')).default },
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
   inspect: { summary: 'Parts, sizes, memory and missing tensors of a model, before it is loaded.', load: async () => (await import('./commands/inspect.ts')).default },
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
   bench: { summary: 'Measure a training step, and PyTorch’s beside it.', load: async () => (await import('./commands/bench.ts')).default },
-  index: { summary: 'Bring an index of photographs up to date with folders.', patient: true, load: async () => (await import('./commands/index-photos.ts')).default },
-  search: { summary: 'Find photographs of an index by a sentence or a photograph.', load: async () => (await import('./commands/retrieve.ts')).default },
-  retrieve: { summary: 'The same as search.', load: async () => (await import('./commands/retrieve.ts')).default },
   graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
 };
 

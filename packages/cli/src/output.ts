@@ -6,6 +6,12 @@ export function printLine(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** A piece of a line of results, while it is being written. */
+export function printPart(text: string): void {
+  progressLine.clear();
+  process.stdout.write(text);
+}
+
 export function printJson(value: unknown): void {
   printLine(JSON.stringify(value));
 }

@@ -30,7 +30,8 @@ function check(given: InstructInput): InstructInput {
   return checked;
 }
 
-function optionsOf({ image: _image, instruction, ...options }: InstructInput): RowOptions {
+function optionsOf(request: InstructInput): RowOptions {
+  const { image: _, instruction, ...options } = request;
   const numBeams = options.doSample === true ? 1 : (options.numReturnSequences ?? 1);
   return { numBeams, maxNewTokens: MAX_NEW_TOKENS, ...options, prompt: instruction };
 }

@@ -69,7 +69,14 @@ function check(given: VqaInput): VqaInput {
   return { ...checked, question: checked.question.trim() };
 }
 
-function rowOf({ image: _, question, prompt, candidates, ...options }: VqaInput, model: LoadedModel): { readonly options: RowOptions & { readonly prompt: string }; readonly candidates?: readonly string[] } {
+/** How a question is to be answered: written with these options, or chosen. */
+interface Asking {
+  readonly options: RowOptions & { readonly prompt: string };
+  readonly candidates?: readonly string[];
+}
+
+function askingOf(request: VqaInput, model: LoadedModel): Asking {
+  const { image: _, question, prompt, candidates, ...options } = request;
   const decoding = options.doSample === true ? { ...DECODING, numBeams: 1 } : { ...DECODING, numBeams: Math.max(5, options.numReturnSequences ?? 1) };
   return { options: { ...decoding, ...options, prompt: vqaPrompt(question, model, prompt) }, ...(candidates === undefined ? {} : { candidates }) };
 }
@@ -80,7 +87,7 @@ function chosen(texts: readonly RankedText[]): VqaOutput {
 }
 
 /** A row of a batch: written or chosen. */
-interface Asked extends ReturnType<typeof rowOf> {
+interface Asked extends Asking {
   readonly softPrompt: TensorData<'float32'>;
 }
 
@@ -93,7 +100,7 @@ const vqa: TaskPlugin<VqaInput, VqaOutput> = defineTask<VqaInput, VqaOutput>({
 
   async *run(given, { model, signal, stream }) {
     const asked = check(given);
-    const { options, candidates } = rowOf(asked, model);
+    const { options, candidates } = askingOf(asked, model);
     const softPrompt = await softPromptOf(model, [asked.image], asked.question, signal);
     if (candidates === undefined) {
       yield* written(model, softPrompt, options, { signal, stream });
@@ -111,7 +118,7 @@ const vqa: TaskPlugin<VqaInput, VqaOutput> = defineTask<VqaInput, VqaOutput>({
       encoded(model),
       mapResults((features, { item }) => ({ features, instruction: check(item).question })),
       instructed(model),
-      mapResults((softPrompt, { item }): Asked => ({ softPrompt, ...rowOf(check(item), model) })),
+      mapResults((softPrompt, { item }): Asked => ({ softPrompt, ...askingOf(check(item), model) })),
       mapBatches<VqaInput, Asked, VqaOutput>((rows, { signal }) => answered(model, rows, signal), batching({})),
     ),
 });

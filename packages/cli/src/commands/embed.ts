@@ -1,13 +1,14 @@
-/** `querent embed PHOTO...` or `querent embed --text SENTENCE`: unit vectors, a JSON object a line. */
+/** `querent embed PHOTO...`, `querent embed --text SENTENCE`, or both read together: vectors, a JSON object a line. */
+import { QuerentError } from '@querent/core';
 import { MODEL_ARGS, JSON_ARG, defineCliCommand } from '../command.ts';
 import type { Command } from '../command.ts';
-import { photosOf } from '../inputs.ts';
-import { note, printJson } from '../output.ts';
-import { describeItemError, errorJson } from '../print-error.ts';
+import { printJson } from '../output.ts';
+import { lookedUp, overPhotos } from '../over-photos.ts';
 import { querentOptions } from '../session.ts';
 
 const args = {
-  text: { type: 'string', description: 'A sentence instead of photographs.', valueHint: 'SENTENCE' },
+  text: { type: 'string', description: 'A sentence, instead of photographs or beside them.', valueHint: 'SENTENCE' },
+  together: { type: 'boolean', description: 'Read each photograph together with the text: multimodal features.', default: false },
   model: { type: 'string', description: 'Model folder; the embedded querent-mini-retrieval when absent.', valueHint: 'DIR' },
   ...MODEL_ARGS,
   ...JSON_ARG,
@@ -15,29 +16,27 @@ const args = {
 
 const command: Command<typeof args> = defineCliCommand({
   name: 'embed',
-  description: 'Turn photographs or a sentence into unit vectors of one space; always JSON, one object a line.',
+  description: 'Turn photographs or a sentence into unit vectors of one space, or both into what their reader makes of them; always JSON, one object a line.',
   positionals: 'PHOTO...',
   args,
   async run(given, { signal, positionals }) {
+    const { text, together } = given;
+    if (together && text === undefined) throw new QuerentError('QRT_USAGE', '--together has no text to read.', { fix: 'Give it with --text SENTENCE.' });
+    const photos = positionals.length === 0 && text !== undefined && !together ? undefined : await lookedUp(positionals);
     const { pipeline } = await import('querent');
     await using embed = await pipeline('embed', { ...(await querentOptions(given)), ...(given.model === undefined ? {} : { model: given.model }), signal });
-    if (given.text !== undefined) {
-      printJson({ text: given.text, vectors: (await embed({ text: given.text }, { signal })).vectors });
-      if (positionals.length === 0) return 0;
-    }
-    let failed = 0;
-    for await (const { name, image } of photosOf(positionals)) {
-      signal.throwIfAborted();
-      try {
-        printJson({ image: name, vectors: (await embed({ image }, { signal })).vectors });
-      } catch (error) {
-        signal.throwIfAborted();
-        failed++;
-        printJson({ image: name, error: errorJson(error) });
-        note(`${name}   ${describeItemError(error)}`);
-      }
-    }
-    return failed > 0 ? 1 : 0;
+    if (text !== undefined && !together) printJson({ text, vectors: (await embed({ text }, { signal })).vectors });
+    if (photos === undefined) return 0;
+    return await overPhotos({
+      photos,
+      task: embed,
+      input: (image) => (together && text !== undefined ? { image, text } : { image }),
+      json: ({ vectors }) => ({ ...(together ? { text } : {}), vectors }),
+      lines: () => [],
+      done: 'embedded',
+      asJson: true,
+      signal,
+    });
   },
 });
 export default command as unknown as Command; // `run` is given what `args` describes
