@@ -15,15 +15,16 @@ export const ARROWS = {
   hub: ['core'],
   images: ['core'],
   'engine-onnx': ['core', 'graph'],
+  'engine-tfjs': ['core', 'graph'],
   encoders: ['core', 'graph', 'images'],
   qformer: ['core', 'graph'],
   'llm-adapters': ['core', 'graph', 'hub'],
   tasks: ['core', 'graph'],
   training: ['core', 'graph', 'hub', 'images'],
   evaluation: ['core'],
-  mini: [],
   'store-qdrant': ['core'],
-  querent: ['core', 'graph', 'hub', 'images', 'engine-onnx', 'encoders', 'qformer', 'llm-adapters', 'tasks', 'training', 'evaluation', 'mini'],
+  mini: [],
+  querent: ['core', 'graph', 'hub', 'images', 'engine-onnx', 'engine-tfjs', 'encoders', 'qformer', 'llm-adapters', 'tasks', 'training', 'evaluation', 'mini'],
   cli: ['core', 'querent'],
 };
 

@@ -11,6 +11,7 @@ import { loadModel } from './load.ts';
 import type { RecipeObject } from './model-source.ts';
 import type { Precision } from './precision.ts';
 import { PRECISIONS } from './precision.ts';
+import { startEngine } from './start-engine.ts';
 import type { VisionLanguageModel } from './vision-language-model.ts';
 
 export interface QuerentOptions {
@@ -76,9 +77,7 @@ function open(options: QuerentOptions): Querent {
     if (closing !== undefined) throw new QuerentError('QRT_USAGE', 'This Querent has been disposed.', { fix: 'Create another one.' });
   };
   const start = async (name: string): Promise<Engine> => {
-    const [plugin = '', ...backend] = name.split(':');
-    return registry.get('engine', plugin).create({
-      ...(backend.length === 0 ? {} : { backend: backend.join(':') }),
+    return startEngine(registry, name, {
       ...(options.inPlace === undefined ? {} : { inPlace: options.inPlace }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
     });

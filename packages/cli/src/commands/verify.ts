@@ -1,11 +1,11 @@
 /** `querent verify FOLDER...`: how far results are from reference tensors; exit code 1 beyond the tolerance. */
 import { QuerentError } from '@querent/core';
 import type { Comparison, VerifyReport } from 'querent/verify';
-import { JSON_ARG, defineCliCommand } from '../command.ts';
+import { JSON_ARG, MODEL_ARGS, defineCliCommand } from '../command.ts';
 import type { Command } from '../command.ts';
 import { note, printJson, printLine } from '../output.ts';
 
-const args = { ...JSON_ARG } as const;
+const args = { engine: MODEL_ARGS.engine, ...JSON_ARG } as const;
 
 const command: Command<typeof args> = defineCliCommand({
   name: 'verify',
@@ -18,7 +18,7 @@ const command: Command<typeof args> = defineCliCommand({
     let isWithin = true;
     for (const folder of positionals) {
       signal.throwIfAborted();
-      const report = await verify(folder);
+      const report = await verify(folder, given.engine === undefined ? {} : { engine: given.engine });
       isWithin &&= report.isWithin;
       if (given.json) printJson({ ...report, outputs: report.outputs.map(finite) });
       else printReport(report);

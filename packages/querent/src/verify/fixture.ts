@@ -13,6 +13,8 @@ export type Tensors = ReadonlyMap<string, TensorData>;
 
 export interface Fixture {
   readonly folder: string;
+  /** `engine:backend` that its graphs run on. */
+  readonly engine: string;
   /** `config.json`; undefined for what has no model (optimisers, images, tokenizers). */
   readonly config: JsonObject | undefined;
   /** `expected.json`: ids, options, notes. */
@@ -26,12 +28,13 @@ export interface Fixture {
 }
 
 /** @throws QuerentError QRT_FILE when there is no such folder, QRT_CHECKPOINT_FORMAT and QRT_CONFIG_UNREADABLE for damaged files. */
-export async function openFixture(folder: string): Promise<Fixture> {
+export async function openFixture(folder: string, engine = 'onnxruntime:cpu'): Promise<Fixture> {
   const isFolder = await stat(folder).then((found) => found.isDirectory(), () => false);
   if (!isFolder) throw new QuerentError('QRT_FILE', `There is no folder ${folder}.`, { fix: 'Name a folder with config.json, model.safetensors, inputs.safetensors and expected.safetensors.', details: { folder } });
   const tensors = async (file: string): Promise<Tensors> => loadTensors(await tensorsIfThere(join(folder, file)));
   return {
     folder,
+    engine,
     config: await readJsonObjectIfThere(join(folder, 'config.json')),
     notes: (await readJsonObjectIfThere(join(folder, 'expected.json'))) ?? {},
     weights: await tensorsIfThere(join(folder, 'model.safetensors')),

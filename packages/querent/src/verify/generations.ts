@@ -68,7 +68,7 @@ async function verifyRuns(fixture: Fixture, decoding: DecodingCase, runs: readon
   const at = prefix === undefined ? {} : { prefix };
   const prefillOptions = { ...at, softPrompt: prompt.softPrompt !== undefined, prompt: prompt.promptIds !== undefined };
   const [prefill, decode] = [prefillGraph(plugin, config, prefillOptions), decodeGraph(plugin, config, at)];
-  await using engine = verifyEngine();
+  await using engine = await verifyEngine(fixture);
   await using prefillExecutable = await engine.compile(prefill, weightsFor(prefill, fixture));
   await using decodeExecutable = await engine.compile(decode, weightsFor(decode, fixture));
   const executables = { prefill: prefillExecutable, decode: decodeExecutable };

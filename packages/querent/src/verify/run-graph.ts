@@ -1,8 +1,10 @@
 /** Compiles a graph against a fixture's weights and runs it once, in this thread: fixtures are small. */
 import { join } from 'node:path';
 import type { Engine, Graph, ParameterSet, TensorData } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
+import { createRegistry } from '@querent/core';
 import { matchParameters } from '@querent/hub';
+import { builtInPlugins } from '../built-in-plugins.ts';
+import { startEngine } from '../start-engine.ts';
 import type { Fixture, Tensors } from './fixture.ts';
 import { input } from './fixture.ts';
 
@@ -11,12 +13,13 @@ export function weightsFor(graph: Graph, fixture: Fixture, weights: ParameterSet
   return matchParameters(graph.parameters, weights, { file: join(fixture.folder, 'model.safetensors') }).parameters;
 }
 
-export function verifyEngine(): Engine {
-  return createOnnxEngine({ threads: 1 });
+/** The engine that the fixture is verified on; the caller disposes it. @throws QuerentError QRT_ENGINE_PROVIDER, QRT_PLUGIN_UNKNOWN */
+export function verifyEngine({ engine }: Fixture): Promise<Engine> {
+  return startEngine(createRegistry(builtInPlugins), engine, { inPlace: true, threads: 1 });
 }
 
 export async function runOnce(graph: Graph, fixture: Fixture, feeds: Readonly<Record<string, TensorData>>, weights?: ParameterSet): Promise<Tensors> {
-  await using engine = verifyEngine();
+  await using engine = await verifyEngine(fixture);
   await using executable = await engine.compile(graph, weightsFor(graph, fixture, weights));
   return new Map(Object.entries(await executable.run(feeds)));
 }

@@ -21,6 +21,11 @@ import { verifyStage1 } from './stage1.ts';
 import { verifyTokenizer } from './tokenizer.ts';
 import { verifyEncoder } from './vision.ts';
 
+export interface VerifyOptions {
+  /** `engine` or `engine:backend`. Default `onnxruntime:cpu`. */
+  readonly engine?: string;
+}
+
 /**
  * Verifies one fixture folder.
  *
@@ -29,8 +34,8 @@ import { verifyEncoder } from './vision.ts';
  * @example
  * const report = await verify('test/goldens/v1/vision-vit');
  */
-export async function verify(folder: string): Promise<VerifyReport> {
-  const fixture = await openFixture(folder);
+export async function verify(folder: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const fixture = await openFixture(folder, options.engine);
   const { config, notes, expected } = fixture;
   if (config === undefined) {
     if (await isFile(join(folder, 'tokenizer.json'))) return verifyTokenizer(fixture);

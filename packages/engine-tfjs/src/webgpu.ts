@@ -1,0 +1,55 @@
+/**
+ * The WebGPU backend in Node: Dawn (npm `webgpu`) stands in for the browser's `navigator.gpu`. TensorFlow.js registers its backend in
+ * browsers only, so it is made here by hand; its kernels are registered when its package is loaded.
+ */
+import { createRequire } from 'node:module';
+import { findPeer, unavailable } from './peers.ts';
+import type { Tf } from './tf.ts';
+
+/** The part of WebGPU that is used here; the types come with a browser's library. */
+interface Gpu {
+  requestAdapter(options: object): Promise<Adapter | null>;
+}
+interface Adapter {
+  readonly info?: { readonly vendor?: string; readonly device?: string; readonly description?: string };
+  readonly features: ReadonlySet<string>;
+  readonly limits: Readonly<Record<string, number>>;
+  requestDevice(options: object): Promise<object>;
+}
+interface Dawn {
+  readonly create: (flags: readonly string[]) => Gpu;
+  readonly globals: object;
+}
+interface WebGpuPackage {
+  readonly WebGPUBackend: new (device: object, info: object) => object;
+}
+
+const INSTALL = 'npm install webgpu @tensorflow/tfjs-backend-webgpu@4.22.0; it needs a Vulkan, Metal or Direct3D 12 driver.';
+/** Limits that TensorFlow.js asks an adapter for all of. */
+const LIMITS = ['maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimension', 'maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupSizeX', 'maxComputeInvocationsPerWorkgroup'];
+
+/** Starts it; gives the adapter's name. @throws QuerentError QRT_ENGINE_PROVIDER */
+export async function openWebGpu(tf: Tf): Promise<string> {
+  const [dawnFile, backendFile] = [findPeer('webgpu'), findPeer('@tensorflow/tfjs-backend-webgpu')];
+  if (dawnFile === undefined || backendFile === undefined) {
+    throw unavailable('webgpu', `${dawnFile === undefined ? 'webgpu' : '@tensorflow/tfjs-backend-webgpu'} is not installed`, INSTALL);
+  }
+  try {
+    const dawn = (await import(dawnFile)) as Dawn; // its own declaration of create and globals
+    Object.assign(globalThis, dawn.globals);
+    const gpu = dawn.create([]);
+    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (adapter === null) throw unavailable('webgpu', 'there is no adapter', INSTALL);
+    const device = await adapter.requestDevice({
+      requiredFeatures: ['timestamp-query'].filter((feature) => adapter.features.has(feature)),
+      requiredLimits: Object.fromEntries(LIMITS.flatMap((name) => (adapter.limits[name] === undefined ? [] : [[name, adapter.limits[name]]]))),
+    });
+    const { WebGPUBackend } = createRequire(import.meta.url)(backendFile) as WebGpuPackage; // exports it
+    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info ?? {}) as unknown as ReturnType<Tf['backend']>); // a KernelBackend
+    await tf.setBackend('webgpu');
+    return adapter.info?.description ?? adapter.info?.device ?? 'WebGPU';
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'QRT_ENGINE_PROVIDER') throw cause;
+    throw unavailable('webgpu', cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause), INSTALL, cause);
+  }
+}
