@@ -37,7 +37,8 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
   inspect: { summary: 'Parts, sizes, memory and missing tensors of a model, before it is loaded.', load: async () => (await import('./commands/inspect.ts')).default },
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
-  bench: { summary: 'Measure a training step, and PyTorch’s beside it.', load: async () => (await import('./commands/bench.ts')).default },
+  bench: { summary: 'Measure a training step, beside PyTorch or on every engine.', load: async () => (await import('./commands/bench.ts')).default },
+  doctor: { summary: 'Say which engines work here, and what to install.', load: async () => (await import('./commands/doctor.ts')).default },
   graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
 };
 

@@ -6,6 +6,8 @@ import { QuerentError } from '@querent/core';
 
 export { benchDecode } from './bench-decode.ts';
 export type { BenchDecodeOptions, BenchDecodeResult } from './bench-decode.ts';
+export { benchEngine } from './bench-engines.ts';
+export type { BenchEngineOptions, EngineBenchmark } from './bench-engines.ts';
 export type { BenchTrainResult } from '@querent/training';
 
 export interface BenchOptions {

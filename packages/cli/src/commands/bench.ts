@@ -1,4 +1,4 @@
-/** `querent bench train`: a training step of stage 1, and PyTorch's beside it where Python has torch. */
+/** `querent bench train`: a training step of stage 1, and PyTorch's beside it where Python has torch. `querent bench engines`: a small one on every engine. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -21,13 +21,15 @@ const PEER = fileURLToPath(new URL('../../../../bench/peer_train.py', import.met
 
 const command: Command<typeof args> = defineCliCommand({
   name: 'bench',
-  description: 'Measure a training step of stage 1 (ITC + ITM + ITG, forward, backward, AdamW), and the same in PyTorch.',
-  positionals: 'train',
+  description: 'Measure a training step of stage 1 (ITC + ITM + ITG, forward, backward, AdamW): beside PyTorch (train), or a small one on every engine (engines).',
+  positionals: 'train|engines',
   args,
   async run(given, { signal, positionals }) {
-    if (positionals.length !== 1 || positionals[0] !== 'train') throw new QuerentError('QRT_USAGE', `\`querent bench\` was given ${JSON.stringify(positionals.join(' '))}.`, { fix: 'querent bench train --json' });
+    const [what] = positionals;
+    if (positionals.length !== 1 || (what !== 'train' && what !== 'engines')) throw new QuerentError('QRT_USAGE', `\`querent bench\` was given ${JSON.stringify(positionals.join(' '))}.`, { fix: 'querent bench train --json, or querent bench engines --json' });
     const threads = wholeNumber('threads', given.threads) ?? availableParallelism();
     const steps = wholeNumber('steps', given.steps);
+    if (what === 'engines') return (await import('../bench-engines.ts')).benchEngines({ engine: given.engine, threads, steps: steps ?? 5, json: given.json, signal });
     const { benchStage1 } = await import('querent/bench');
     await using querent = await openQuerent({ ...given, threads: String(threads) });
     const result = await benchStage1(querent, {
