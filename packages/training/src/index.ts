@@ -8,6 +8,7 @@ export type { CaptionSampler, SelfCriticalHooks } from './recipes/scst.ts';
 export type { BridgeRecipe, SelfCriticalRecipe, Stage1Recipe, Stage2Recipe } from './recipes/bridge-recipe.ts';
 export type { DistilRecipe } from './recipes/distil.ts';
 export type { FinetuneRecipe } from './recipes/finetune.ts';
+export type { VqaRecipe } from './recipes/vqa.ts';
 export type { TokenizerRecipe } from './recipes/tokenizer.ts';
 
 // The loop and its parts, for those who bring their own graph
@@ -37,6 +38,8 @@ export type { ChannelStatistics, Distillation, DistillationWeights } from './obj
 // Data
 export { readAnnotations } from './data/annotations.ts';
 export type { AnnotatedImage } from './data/annotations.ts';
+export { readQuestions } from './data/vqa.ts';
+export type { AnsweredQuestion, QuestionSet, QuestionSource, ReadQuestionsOptions } from './data/vqa.ts';
 export { createBatchPlan, mixSeed, randomAt } from './data/batches.ts';
 export type { BatchPlan, BatchPlanOptions } from './data/batches.ts';
 export { openFeatureCache } from './data/feature-cache.ts';

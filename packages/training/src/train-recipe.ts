@@ -24,10 +24,12 @@ import type { BridgeRecipe } from './recipes/bridge-recipe.ts';
 import type { SelfCriticalHooks } from './recipes/scst.ts';
 import { trainTokenizer } from './recipes/tokenizer.ts';
 import type { TokenizerRecipe } from './recipes/tokenizer.ts';
+import { prepareVqaRecipe } from './recipes/vqa.ts';
+import type { VqaRecipe } from './recipes/vqa.ts';
 import type { TrainEvent, TrainedModel } from './train.ts';
 import { train } from './train.ts';
 
-export type Recipe = TokenizerRecipe | LanguageModelRecipe | MaskedLanguageModelRecipe | DistilRecipe | BridgeRecipe | FinetuneRecipe;
+export type Recipe = TokenizerRecipe | LanguageModelRecipe | MaskedLanguageModelRecipe | DistilRecipe | BridgeRecipe | FinetuneRecipe | VqaRecipe;
 
 /** How a recipe's parts are found: by `model_type`, as everywhere. */
 export interface TrainingPlugins {
@@ -80,6 +82,8 @@ async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: Train
       return prepareMaskedLanguageModel(recipe, options);
     case 'distil':
       return yield* prepareDistil(recipe, options);
+    case 'vqa':
+      return yield* prepareVqaRecipe(recipe, options);
     case 'finetune':
       return prepareFinetune(recipe, options);
     default:

@@ -58,6 +58,6 @@ function imageOf(row: unknown): AnnotatedImage | undefined {
 }
 
 /** A relative path that does not lead out of its folder. */
-function isInside(filename: string): boolean {
+export function isInside(filename: string): boolean {
   return filename !== '' && !/^([/\\]|[a-z]:)/i.test(filename) && !filename.includes('\0') && !filename.split(/[/\\]/).includes('..');
 }

@@ -6,6 +6,7 @@ import { finetuneRecipeSchema } from './finetune.ts';
 import { languageModelRecipeSchema } from './language-model.ts';
 import { maskedLanguageModelRecipeSchema } from './masked-language-model.ts';
 import { tokenizerRecipeSchema } from './tokenizer.ts';
+import { vqaRecipeSchema } from './vqa.ts';
 
 export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
   tokenizer: tokenizerRecipeSchema,
@@ -16,4 +17,5 @@ export const recipeSchemas: Readonly<Record<string, JsonSchema>> = {
   stage2: stage2RecipeSchema,
   scst: selfCriticalRecipeSchema,
   finetune: finetuneRecipeSchema,
+  vqa: vqaRecipeSchema,
 };
