@@ -41,7 +41,7 @@ export { CONTRACT_VERSION } from './contracts/plugin.ts';
 export type { JsonSchema, Plugin, PluginBase, PluginKind, PluginKinds } from './contracts/plugin.ts';
 
 // Contracts: the three parts of a model
-export type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, PreprocessorConfig } from './contracts/encoder.ts';
+export type { EncoderBuildOptions, EncoderConfig, EncoderOutput, EncoderPlugin, OpenedEncoder, PreprocessorConfig } from './contracts/encoder.ts';
 export type {
   Bridge,
   BridgeBuildOptions,

@@ -28,3 +28,9 @@ it('a tensor in a file is told from one in memory', () => {
   expect(isFileTensor({ dtype: 'float32', shape: [1], file: 'a', offset: 0, byteLength: 4 })).toBe(true);
   expect(isFileTensor(zeros('float32', [1]))).toBe(false);
 });
+
+it('bytes of a Buffer that no element can start at are copied, not viewed', () => {
+  const bytes = Buffer.from(new Uint8Array(12));
+  bytes.writeFloatLE(2.5, 1);
+  expect([...viewAs('float32', bytes.subarray(1, 5))]).toEqual([2.5]);
+});

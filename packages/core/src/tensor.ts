@@ -126,7 +126,7 @@ export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tens
 /** A typed-array view of `dtype` over raw little-endian bytes; copies only when they are not aligned. */
 export function viewAs<D extends DType>(dtype: D, bytes: Uint8Array): DTypeArrays[D] {
   const width = BYTES_PER_ELEMENT[dtype];
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes); // a Buffer's slice() would not copy
   const Array = ARRAY_OF[dtype] as unknown as new (b: ArrayBufferLike, o: number, n: number) => DTypeArrays[D];
   return new Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
 }

@@ -12,6 +12,8 @@ export { default as dinov2Plugin, dinov2 } from './dinov2.ts';
 export type { Dinov2Config } from './dinov2.ts';
 export { default as efficientNetLitePlugin, efficientNetLite } from './efficientnet-lite.ts';
 export type { EfficientNetLiteConfig } from './efficientnet-lite.ts';
+export { openOnnxEncoder, default as onnxPlugin } from './onnx-file.ts';
+export type { OnnxEncoderConfig } from './onnx-file.ts';
 
 // Dual encoders: images and texts in one space
 export { clip, clipFamily, clipText } from './clip.ts';

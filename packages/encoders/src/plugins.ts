@@ -6,11 +6,12 @@ import clipVision from './clip-vision.ts';
 import dinov2 from './dinov2.ts';
 import efficientNetLite from './efficientnet-lite.ts';
 import eva, { instructBlipVision } from './eva.ts';
+import onnxFile from './onnx-file.ts';
 import { siglipFamily } from './siglip.ts';
 import siglipVision from './siglip-vision.ts';
 import vit from './vit.ts';
 
-const plugins: readonly EncoderPlugin[] = [vit, eva, instructBlipVision, blipVision, clipVision, siglipVision, dinov2, efficientNetLite];
+const plugins: readonly EncoderPlugin[] = [vit, eva, instructBlipVision, blipVision, clipVision, siglipVision, dinov2, efficientNetLite, onnxFile];
 export default plugins;
 
 /** Image and text towers that meet in one space. */

@@ -5,6 +5,7 @@
  */
 import { dirname, resolve } from 'node:path';
 import type { FileTensor, Graph, GraphParameter, PluginRegistry } from '@querent/core';
+import { isFileTensor } from '@querent/core';
 import type { HubOptions, MisshapedTensor } from '@querent/hub';
 import { compareParameters, isJsonObject, openModelFolder, readJsonObject } from '@querent/hub';
 import type { MemoryUse } from './inspect-memory.ts';
@@ -12,7 +13,8 @@ import { cacheBytes, memoryOf } from './inspect-memory.ts';
 import { alone, encoderGraph } from './inspect-part.ts';
 import type { GraphName } from './model-graphs.ts';
 import { LANGUAGE_SCOPE, VISION_SCOPE, everyBridgeGraph, modelGraphs } from './model-graphs.ts';
-import { assembleParts, isRetrieval, readsInstruction } from './model-parts.ts';
+import type { ModelParts } from './model-parts.ts';
+import { isRetrieval, openParts, readsInstruction } from './model-parts.ts';
 import type { ModelSource, RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 
@@ -100,8 +102,8 @@ async function declare(model: string, registry: PluginRegistry, hub: HubOptions)
 }
 
 /** An encoder, a bridge and perhaps a language model. */
-function whole(source: ModelSource, registry: PluginRegistry): Declared {
-  const parts = assembleParts(source, registry);
+async function whole(source: ModelSource, registry: PluginRegistry): Promise<Declared> {
+  const parts = await openParts(source, registry);
   const graphs = modelGraphs(parts);
   const names: readonly GraphName[] = [
     'encoder',
@@ -136,7 +138,16 @@ function whole(source: ModelSource, registry: PluginRegistry): Declared {
   }
   const known = (): ReadonlySet<string> => new Set([...everyBridgeGraph(parts).parameters.keys(), ...encoderGraph(encoder, parts.processor, VISION_SCOPE, true).parameters.keys()]);
   const cacheBytesPerToken = languageModel === undefined ? 0 : cacheBytes(languageModel.plugin.caches(languageModel.config));
-  return { parts: listed.filter(({ declared: names }) => names.size > 0), available: source.parameters, known, graphs: built, cacheBytesPerToken };
+  return { parts: listed.filter(({ declared: names }) => names.size > 0), available: everyTensor(source, parts), known, graphs: built, cacheBytesPerToken };
+}
+
+/** The checkpoint's tensors, and those of an encoder's own files, as if they lay in a file too: only their sizes are told. */
+function everyTensor(source: ModelSource, { encoderParameters }: ModelParts): ReadonlyMap<string, FileTensor> {
+  const own = [...(encoderParameters ?? [])].map(([name, data]): [string, FileTensor] => [
+    name,
+    isFileTensor(data) ? data : { dtype: data.dtype, shape: data.shape, file: source.origins.vision_config.folder, offset: 0, byteLength: data.data.byteLength },
+  ]);
+  return new Map([...source.parameters, ...own]);
 }
 
 function reportOf(model: string, { parts, available, known, graphs, cacheBytesPerToken }: Declared): InspectReport {

@@ -7,7 +7,7 @@ import type { DownloadEvent } from '@querent/hub';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
 import { modelGraphs } from './model-graphs.ts';
-import { assembleParts, readsInstruction } from './model-parts.ts';
+import { openParts, readsInstruction } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 import { matchWeights } from './model-weights.ts';
@@ -39,7 +39,7 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
   const { registry, engine, baseDir, precision, signal, onDownload, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
-  const parts = assembleParts(source, registry);
+  const parts = await openParts(source, registry);
   const built = modelGraphs(parts);
   const { available: stored, capabilities, main, extra } = await matchWeights(source, parts, built, signal);
   const { graphs, available } = await heldModel(source, parts, built, stored, main, precision, signal);

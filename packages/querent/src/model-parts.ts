@@ -2,9 +2,9 @@
  * The plugins that a config asks for, each with its config checked by the plugin's own schema: the file and the place of a mistake
  * are those that the person can mend. Nothing of a model is built yet; `model-graphs.ts` is next.
  */
-import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, PluginKind, PluginKinds, PluginRegistry, ValidateOptions } from '@querent/core';
+import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, ParameterSet, PluginKind, PluginKinds, PluginRegistry, ValidateOptions } from '@querent/core';
 import { QuerentError, isQuerentError, validate } from '@querent/core';
-import { isJsonObject } from '@querent/hub';
+import { PART_PREFIXES, isJsonObject } from '@querent/hub';
 import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
 import { languageConfig } from './language-config.ts';
@@ -18,6 +18,8 @@ export interface Part<Plugin, Config> {
 
 export interface ModelParts {
   readonly encoder: Part<EncoderPlugin, EncoderConfig>;
+  /** Weights that the encoder keeps in files of its own, under the whole model's names. */
+  readonly encoderParameters?: ParameterSet;
   readonly bridge: Part<BridgePlugin, BridgeConfig>;
   readonly languageModel?: Part<LanguageModelPlugin, unknown>;
   readonly processor: ImageProcessor;
@@ -41,11 +43,25 @@ export function readsInstruction({ bridge, languageModel }: ModelParts): boolean
 }
 
 /**
+ * {@link assembleParts}, and what the encoder keeps in files of its own, an `.onnx` file for instance, is read.
+ *
+ * @throws QuerentError what assembleParts throws, and what the encoder's `open` does.
+ */
+export async function openParts(source: ModelSource, registry: PluginRegistry): Promise<ModelParts> {
+  const parts = assembleParts(source, registry);
+  const { plugin, config } = parts.encoder;
+  if (plugin.open === undefined) return parts;
+  const { encoder, parameters } = await plugin.open(config, source.origins.vision_config.folder);
+  const named = new Map([...parameters].map(([name, data]) => [`${PART_PREFIXES['vision_config']}${name}`, data]));
+  return { ...parts, encoder: { plugin: encoder, config }, encoderParameters: named };
+}
+
+/**
  * Finds the plugins and checks the configs.
  *
  * @throws QuerentError QRT_MODEL_UNSUPPORTED for a `model_type` that no plugin has, with the nearest name; QRT_CONFIG_INVALID.
  */
-export function assembleParts(source: ModelSource, registry: PluginRegistry): ModelParts {
+function assembleParts(source: ModelSource, registry: PluginRegistry): ModelParts {
   const { recipe } = source;
   const encoder = pluginOf(registry, 'encoder', source, 'vision_config', recipe.vision_config.model_type);
   const encoderConfig = { ...encoder.defaults, ...checked<EncoderConfig>(encoder.configSchema, source, 'vision_config') };

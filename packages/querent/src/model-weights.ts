@@ -39,7 +39,7 @@ export async function matchWeights(source: ModelSource, parts: ModelParts, graph
     await breathe(signal);
     for (const [key, parameter] of graphs[name]().parameters) declared.set(key, parameter);
   }
-  const available = new Map<string, ParameterData>(source.parameters);
+  const available = new Map<string, ParameterData>([...source.parameters, ...(parts.encoderParameters ?? [])]);
   if (source.mayDrawBridge) for (const [name, data] of drawBridge(parts, graphs[bridges](), available)) available.set(name, data);
   const extra = matchAll(source, declared, available);
 

@@ -3,7 +3,7 @@ import { QuerentError, nearest } from '@querent/core';
 import { printGraph } from '@querent/graph';
 import type { Querent } from './create-querent.ts';
 import { modelGraphs } from './model-graphs.ts';
-import { assembleParts } from './model-parts.ts';
+import { openParts } from './model-parts.ts';
 import { openSource } from './model-source.ts';
 
 /**
@@ -14,7 +14,7 @@ import { openSource } from './model-source.ts';
  *   what reading its documents throws.
  */
 export async function printModelGraph(querent: Querent, folder: string, name: string, options: { readonly maxNodes?: number } = {}): Promise<string> {
-  const graphs = modelGraphs(assembleParts(await openSource(folder, '.'), querent.registry));
+  const graphs = modelGraphs(await openParts(await openSource(folder, '.'), querent.registry));
   const build = new Map(Object.entries(graphs)).get(name);
   if (build === undefined) {
     const near = nearest(name, Object.keys(graphs));

@@ -2,6 +2,7 @@
  * What an image encoder promises: from its config, how pixels are prepared and the graph that turns them into features.
  * Types only. Encoders that come with Querent are in `packages/encoders`; a bridge (`bridge.ts`) reads the features.
  */
+import type { ParameterSet } from '../tensor.ts';
 import type { Scope, Tensor } from './graph.ts';
 
 /** What every encoder's config has; the rest is the encoder's own, in HuggingFace's spelling. */
@@ -45,6 +46,14 @@ export interface EncoderOutput {
   readonly hiddenStates?: readonly Tensor[];
 }
 
+/** An encoder whose own files have been read. */
+export interface OpenedEncoder<Config extends EncoderConfig = EncoderConfig> {
+  /** What to go on with in the plugin's place; for the config that it was opened with. */
+  readonly encoder: EncoderPlugin<Config>;
+  /** Its weights, named from the scope that {@link EncoderPlugin.build} is given. They come before a checkpoint's. */
+  readonly parameters: ParameterSet;
+}
+
 /** One family of image encoders. */
 export interface EncoderPlugin<Config extends EncoderConfig = EncoderConfig> {
   readonly kind: 'encoder';
@@ -56,6 +65,14 @@ export interface EncoderPlugin<Config extends EncoderConfig = EncoderConfig> {
   readonly configSchema: Readonly<Record<string, unknown>>;
   /** What a config leaves out has these values: the config to build with is `{ ...defaults, ...given }`. */
   readonly defaults: Config;
+  /**
+   * For an encoder that keeps more than weights in files beside the config, such as its graph: reads them. Who loads a model calls
+   * it once, before {@link patches} and {@link build}. Encoders that are built from their config alone leave it out.
+   *
+   * @param folder of the document that holds the config: paths in it are relative to it.
+   * @throws QuerentError QRT_FILE, QRT_CONFIG_INVALID, or what the files' kind throws when they are damaged or not supported.
+   */
+  open?(config: Config, folder: string): Promise<OpenedEncoder<Config>>;
   /** How pixels are prepared for this config, unless a `preprocessor_config.json` says otherwise. */
   preprocess(config: Config): PreprocessorConfig;
   /** The width of the features. */

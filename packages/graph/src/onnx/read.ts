@@ -24,6 +24,8 @@ export interface ReadOnnxResult {
   readonly graph: Graph;
   /** Bytes of the initializers that became parameters: views of the model's bytes, or files. */
   readonly parameters: ParameterSet;
+  /** Domain (`''` is ai.onnx) → version of its operators that the file was written for. */
+  readonly opsets: ReadonlyMap<string, number>;
 }
 
 /** More axes than any operator takes. */
@@ -57,6 +59,7 @@ function formatError(problem: string, fix?: string, cause?: unknown): QuerentErr
 
 class Reader {
   readonly #proto: GraphProto;
+  readonly #opsets: ReadonlyMap<string, number>;
   readonly #directory: string | undefined;
   readonly #builder: GraphBuilder;
   readonly #parameters: Map<string, ParameterData> = new Map();
@@ -67,6 +70,7 @@ class Reader {
 
   constructor(model: ModelProto, options: ReadOnnxOptions) {
     this.#proto = model.graph;
+    this.#opsets = model.opsets;
     this.#directory = options.directory;
     this.#builder = new GraphBuilder(model.graph.name);
   }
@@ -86,7 +90,7 @@ class Reader {
       if (this.#builder.outputs.has(name)) throw formatError(`there are two outputs called ${name}.`);
       this.#builder.outputs.set(name, this.#find(name, 'the graph'));
     }
-    return { graph: this.#builder, parameters: this.#parameters };
+    return { graph: this.#builder, parameters: this.#parameters, opsets: this.#opsets };
   }
 
   #define(name: string, tensor: Tensor): void {
