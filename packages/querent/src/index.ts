@@ -34,6 +34,10 @@ export type { ImageToIndex, IndexEvent, IndexOptions, RetrieveInput, RetrieveOpt
 export { similarities } from '@querent/tasks';
 export type {
   AttendInput,
+// Curating pairs of images and captions
+export { contrastiveRanker, curateFile } from '@querent/tasks';
+export type { CaptionRanker, CuratedCaption, CurateCounts, CurateEvent, CurateFileOptions, CurateInput, CurateOutput } from '@querent/tasks';
+
   AttendOutput,
   CaptionInput,
   CaptionOutput,

@@ -12,6 +12,8 @@ import type {
   ChatInput,
   ChatOutput,
   EmbedInput,
+  CurateInput,
+  CurateOutput,
   EmbedOutput,
   InstructInput,
   InstructOutput,
@@ -43,6 +45,7 @@ export interface TaskTypes {
 }
 
 export interface PipelineOptions extends LoadOptions, Pick<QuerentOptions, 'plugins' | 'inPlace' | 'threads'> {
+  readonly curate: { readonly input: CurateInput; readonly output: CurateOutput };
   /** A folder, a recipe, or a loaded model, which stays the caller's. Default: the embedded model that can do the task. */
   readonly model?: string | RecipeObject | LoadedModel;
 }

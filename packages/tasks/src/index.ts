@@ -16,6 +16,10 @@ export type { AttendInput, AttendOutput, AttendRequest, PatchWeights } from './a
 
 export { default as retrieve, locateImage } from './retrieve.ts';
 export type { RetrieveInput, RetrieveOutput } from './retrieve.ts';
+export { default as curate, contrastiveRanker, distinctCaptions } from './curate.ts';
+export type { CaptionRanker, CuratedCaption, CurateInput, CurateOutput } from './curate.ts';
+export { curateFile } from './curate/curate-file.ts';
+export type { CurateCounts, CurateEvent, CurateFileOptions } from './curate/curate-file.ts';
 
 // Retrieval over any store
 export { createRetriever, spaceOf } from './retriever.ts';
