@@ -1,6 +1,7 @@
-/** A folder that is one part alone: an encoder's or a language model's own, under whatever prefix its checkpoint has. */
-import type { EncoderConfig, EncoderPlugin, Graph, GraphParameter, PluginRegistry } from '@querent/core';
+/** A folder that is one model alone: an encoder, a language model or a dual encoder (CLIP), under whatever prefix its checkpoint has. */
+import type { DualEncoderFamily, EncoderConfig, EncoderPlugin, Graph, GraphParameter, PluginRegistry } from '@querent/core';
 import { QuerentError, nearest, validate } from '@querent/core';
+import { dualEncoders } from '@querent/encoders';
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
 import type { ImageProcessor } from '@querent/images';
@@ -29,11 +30,13 @@ export function alone(folder: ModelFolder, registry: PluginRegistry): Declared {
   }
   const languageModel = languageModels.find(({ name }) => name === modelType);
   if (languageModel !== undefined) {
-    const config = languageConfig(languageModel, folder.config, (name) => folder.parameters.has(name), { what: 'the config', file });
+    const config = languageConfig(languageModel, folder.config, folder.parameters.size === 0 ? undefined : (name) => folder.parameters.has(name), { what: 'the config', file });
     const graphs = [prefillGraph(languageModel, config), decodeGraph(languageModel, config)];
     return one({ part: 'language model', family: modelType, folder }, graphs, () => [], cacheBytes(languageModel.caches(config)));
   }
-  const names = [...encoders, ...languageModels].map(({ name }) => name);
+  const dual = dualEncoders.find(({ name }) => name === modelType);
+  if (dual !== undefined) return one({ part: 'dual encoder', family: modelType, folder }, [dualGraph(dual, folder, file)], () => [], 0);
+  const names = [...encoders, ...languageModels, ...dualEncoders].map(({ name }) => name);
   const near = nearest(modelType, names);
   throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${file}: /model_type is ${JSON.stringify(folder.config['model_type'])}, which no plugin has.`, {
     fix: near === undefined ? `There are ${names.join(', ')}; a whole model has vision_config and qformer_config.` : `Did you mean ${JSON.stringify(near)}?`,
@@ -46,6 +49,22 @@ export function encoderGraph({ plugin, config }: Part<EncoderPlugin, EncoderConf
   const g = createGraph('encoder');
   const pixels = g.input('pixel_values', 'float32', ['batch', 3, processor.height, processor.width]);
   g.output('features', plugin.build(scope === '' ? g : g.scope(scope), pixels, config, { pooled }).lastHiddenState);
+  return g.graph;
+}
+
+/** Both towers, and how alike what they see is. */
+function dualGraph(family: DualEncoderFamily, folder: ModelFolder, file: string): Graph {
+  const config = family.complete(validate<Readonly<Record<string, unknown>>>(family.configSchema, folder.config, { what: 'the config', file }));
+  const g = createGraph('dual-encoder');
+  const { height, width } = createImageProcessor(family.preprocess(config));
+  const towers = family.build(g, config);
+  const images = towers.imageFeatures(g.input('pixel_values', 'float32', ['images', 3, height, width]));
+  const { masksPadding } = family.textRules(config);
+  const { features } = towers.text({
+    inputIds: g.input('input_ids', 'int64', ['texts', 'tokens']),
+    ...(masksPadding ? { attentionMask: g.input('attention_mask', 'int64', ['texts', 'tokens']) } : {}),
+  });
+  g.output('logits', towers.logits(images, features));
   return g.graph;
 }
 

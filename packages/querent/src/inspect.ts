@@ -6,8 +6,9 @@
 import { dirname, resolve } from 'node:path';
 import type { FileTensor, Graph, GraphParameter, PluginRegistry } from '@querent/core';
 import { isFileTensor } from '@querent/core';
-import type { HubOptions, MisshapedTensor } from '@querent/hub';
+import type { HubOptions, JsonObject, MisshapedTensor } from '@querent/hub';
 import { compareParameters, isJsonObject, openModelFolder, readJsonObject } from '@querent/hub';
+import { blipAsParts } from './blip-folder.ts';
 import type { MemoryUse } from './inspect-memory.ts';
 import { cacheBytes, memoryOf } from './inspect-memory.ts';
 import { alone, encoderGraph } from './inspect-part.ts';
@@ -18,9 +19,12 @@ import { isRetrieval, openParts, readsInstruction } from './model-parts.ts';
 import type { ModelSource, RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 
+export { precisionReport } from './precision-report.ts';
+export type { PrecisionFigures } from './precision-report.ts';
+
 /** One part of a model. */
 export interface PartReport {
-  readonly part: 'image encoder' | 'bridge' | 'projection' | 'language model';
+  readonly part: 'image encoder' | 'bridge' | 'projection' | 'language model' | 'dual encoder';
   /** The plugin's name: HuggingFace's `model_type`. */
   readonly family: string;
   /** Where its weights lie. */
@@ -93,12 +97,18 @@ export async function inspectModel(model: string, { registry, ...hub }: InspectO
 async function declare(model: string, registry: PluginRegistry, hub: HubOptions): Promise<Declared> {
   if (model.endsWith('.json')) {
     const document = await readJsonObject(model);
-    const source = await openSource(document as RecipeObject, resolve(dirname(model)), hub); // its schema is checked there
+    const path = resolve(dirname(model));
+    const config = document['model_type'] === 'blip' ? blipAsParts({ path, config: document, parameters: new Map(), parts: new Map() }).config : document;
+    if (!isWhole(config)) return alone({ path, config, parameters: new Map(), parts: new Map() }, registry);
+    const source = await openSource(config as RecipeObject, path, hub); // its schema is checked there
     return whole({ ...source, name: model }, registry);
   }
   const folder = await openModelFolder(model, hub);
-  const isWhole = isJsonObject(folder.config['vision_config']) && (isJsonObject(folder.config['qformer_config']) || folder.config['model_type'] === 'blip');
-  return isWhole ? whole(await openSource(model, '.', hub), registry) : alone(folder, registry);
+  return isWhole(blipAsParts(folder).config) ? whole(await openSource(model, '.', hub), registry) : alone(folder, registry);
+}
+
+function isWhole(config: JsonObject): boolean {
+  return isJsonObject(config['vision_config']) && isJsonObject(config['qformer_config']);
 }
 
 /** An encoder, a bridge and perhaps a language model. */

@@ -4,11 +4,11 @@ import { validate } from '@querent/core';
 
 /**
  * @param given the config of a file
- * @param has is there a tensor of this name, under the language model's own root?
+ * @param has is there a tensor of this name, under the language model's own root? Undefined where there are no weights: the file alone decides.
  * @throws QuerentError QRT_CONFIG_INVALID with all mistakes at once.
  */
-export function languageConfig(plugin: LanguageModelPlugin, given: unknown, has: (parameterName: string) => boolean, where: ValidateOptions): unknown {
+export function languageConfig(plugin: LanguageModelPlugin, given: unknown, has: ((parameterName: string) => boolean) | undefined, where: ValidateOptions): unknown {
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
   const config = validate<unknown>(plugin.configSchema, isObject ? { ...plugin.defaults, ...given } : given, where);
-  return plugin.fit?.(config, has) ?? config;
+  return (has === undefined ? undefined : plugin.fit?.(config, has)) ?? config;
 }

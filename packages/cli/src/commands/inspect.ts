@@ -7,6 +7,7 @@ import { printJson, printLine, showDownload, thousands } from '../output.ts';
 import { openQuerent } from '../session.ts';
 
 const args = {
+  'precision-error': { type: 'boolean', description: 'Also load the language model in each precision: perplexity and error of the logits.', default: false },
   all: { type: 'boolean', description: 'List every tensor that does not fit, not the first ten.', default: false },
   ...JSON_ARG,
 } as const;
@@ -21,15 +22,26 @@ const command: Command<typeof args> = defineCliCommand({
     if (model === undefined || rest.length > 0) {
       throw new QuerentError('QRT_USAGE', model === undefined ? 'No model is named.' : `Too many words: ${rest.join(' ')}.`, { fix: 'querent inspect models/querent-mini' });
     }
-    const { inspectModel } = await import('querent/inspect');
+    const { inspectModel, precisionReport } = await import('querent/inspect');
     await using querent = await openQuerent();
     const report = await inspectModel(model, { registry: querent.registry, signal, onDownload: showDownload });
-    if (given.json) printJson(report);
-    else printReport(report, given.all ? Infinity : 10);
+    const figures = given['precision-error'] ? await precisionReport(folderOf(report, model), { registry: querent.registry, signal }) : undefined;
+    if (given.json) printJson({ ...report, ...(figures === undefined ? {} : { precisions: figures }) });
+    else {
+      printReport(report, given.all ? Infinity : 10);
+      for (const row of figures ?? []) printLine(`${row.precision}: ${size(row.weightBytes)} of the language model, perplexity ${row.perplexity.toPrecision(4)}, logits off by ${(100 * row.logitError).toFixed(2)} %, same next token ${(100 * row.agreement).toFixed(1)} %`);
+    }
     return report.missing.length + report.misshaped.length === 0 ? 0 : 1;
   },
 });
 export default command as unknown as Command; // `run` is given what `args` describes
+
+/** Where the language model's weights are. */
+function folderOf({ parts }: InspectReport, model: string): string {
+  const language = parts.find(({ part }) => part === 'language model');
+  if (language === undefined) throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${model} has no language model to measure.`, { fix: 'Leave out --precision-error.' });
+  return language.folder;
+}
 
 function printReport(report: InspectReport, most: number): void {
   const { model, parts, parameters, trainable, frozen, memory } = report;
