@@ -1,8 +1,10 @@
 /**
  * Fails when an import points against an arrow of docs/architecture.md. The arrows stand here and in each package's
- * dependencies; both must agree, and an import must follow both. Only core/src/di and querent may import inversify.
+ * dependencies; both must agree, and an import must follow both. Only core/src/di and querent may import inversify. What a package
+ * imports it must depend on, and of ours only what `exports` names.
  */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -50,17 +52,32 @@ function imports(file) {
   return [...text.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3]);
 }
 
+const readManifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+
+/** `pkg` or `@scope/pkg` of a specifier. */
+const packageOf = (specifier) => specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+
+/** Whether the manifest's `exports` name this subpath of it (`.`, `./train`, `./schema/a.json`). */
+function exportsPath(manifest, specifier) {
+  const subpath = `.${specifier.slice(packageOf(specifier).length)}`;
+  return Object.keys(manifest.exports ?? {}).some((key) => {
+    const [start = '', end] = key.split('*');
+    return end === undefined ? key === subpath : subpath.startsWith(start) && subpath.endsWith(end);
+  });
+}
+
 /** One line a mistake. */
 export function checkImports(root = ROOT) {
   const mistakes = [];
   for (const name of readdirSync(join(root, 'packages'))) {
     const folder = join(root, 'packages', name);
     const allowed = ARROWS[name];
-    const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    const manifest = readManifest(folder);
     if (allowed === undefined) {
       mistakes.push(`packages/${name} has no arrows: add it to scripts/check-imports.mjs.`);
       continue;
     }
+    const installed = { ...manifest.dependencies, ...manifest.peerDependencies };
     const declared = Object.keys(manifest.dependencies ?? {}).flatMap((dependency) => ours(dependency) ?? []);
     for (const dependency of declared) {
       if (!allowed.includes(dependency)) mistakes.push(`packages/${name}/package.json depends on ${dependency}: against the arrows.`);
@@ -77,7 +94,13 @@ export function checkImports(root = ROOT) {
           mistakes.push(`${where} imports inversify: only packages/core/src/di and packages/querent may.`);
         }
         const target = ours(specifier);
-        if (target === undefined || target === name || isTest) continue; // tests may look at anything
+        if (target === name || isTest) continue; // tests may look at anything
+        if (target === undefined) {
+          if (!isBuiltin(specifier) && installed[packageOf(specifier)] === undefined) mistakes.push(`${where} imports ${specifier}, which packages/${name}/package.json does not list.`);
+          continue;
+        }
+        const other = join(root, 'packages', target);
+        if (existsSync(join(other, 'package.json')) && !exportsPath(readManifest(other), specifier)) mistakes.push(`${where} imports ${specifier}: ${target} does not export that path.`);
         if (!allowed.includes(target)) mistakes.push(`${where} imports ${specifier}: no arrow leads from ${name} to ${target}.`);
         else if (!declared.includes(target)) mistakes.push(`${where} imports ${specifier}, which packages/${name}/package.json does not list.`);
       }

@@ -60,7 +60,7 @@ export const PNPM = 'pnpm@12.21.0';
 /** What an installation depends on: the lock file, the manifests, and the platform that binaries are for. */
 function installFingerprint() {
   const hash = createHash('sha256').update(`${process.platform} ${process.arch}`);
-  const manifests = readdirSync(join(ROOT, 'packages')).map((name) => join('packages', name, 'package.json'));
+  const manifests = [...readdirSync(join(ROOT, 'packages')).map((name) => join('packages', name, 'package.json')), join('scripts', 'docs', 'package.json')];
   for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', ...manifests]) {
     if (existsSync(join(ROOT, file))) hash.update(file).update(readFileSync(join(ROOT, file)));
   }

@@ -9,7 +9,7 @@ it('no import of this repository points against an arrow', () => {
   expect(checkImports()).toEqual([]);
 });
 
-it('an import against an arrow, a path into another package, inversify outside the root and an undeclared package are found', async () => {
+it('an import against an arrow, a path into another package, inversify outside the root, an undeclared package and a path that is not exported are found', async () => {
   const root = await mkdtemp(join(tmpdir(), 'querent-arrows-'));
   const write = async (path: string, text: string): Promise<void> => {
     await mkdir(dirname(join(root, path)), { recursive: true });
@@ -20,6 +20,9 @@ it('an import against an arrow, a path into another package, inversify outside t
     await write('packages/tasks/src/a.ts', "import { x } from '@querent/encoders';\nimport type { y } from '@querent/graph';\n// import '@querent/hub'\n");
     await write('packages/tasks/src/b.ts', "import { z } from '../../core/src/z.ts';\nexport { c } from 'inversify';\nconst later = await import('@querent/training');\n");
     await write('packages/tasks/src/c.test.ts', "import { x } from '@querent/encoders';\n");
+    await write('packages/querent/package.json', JSON.stringify({ exports: { '.': './a.js', './train': './t.js', './schema/*.json': './s/*.json' }, dependencies: { rxjs: '*' } }));
+    await write('packages/cli/package.json', JSON.stringify({ dependencies: { querent: '*' }, peerDependencies: { citty: '*' } }));
+    await write('packages/cli/src/d.ts', "import 'querent';\nimport 'querent/train';\nimport 'querent/schema/x.json';\nimport 'querent/dist/secret.js';\nimport { readFileSync } from 'node:fs';\nimport 'citty';\nimport { map } from 'rxjs/operators';\n");
     const mistakes = checkImports(root).join('\n');
     expect(mistakes).toContain('package.json depends on qformer');
     expect(mistakes).toContain('a.ts imports @querent/encoders');
@@ -27,6 +30,9 @@ it('an import against an arrow, a path into another package, inversify outside t
     expect(mistakes).toContain('b.ts reaches into another package');
     expect(mistakes).toContain('b.ts imports inversify');
     expect(mistakes).toContain('b.ts imports @querent/training');
+    expect(mistakes).toContain('d.ts imports querent/dist/secret.js: querent does not export that path');
+    expect(mistakes).toContain('d.ts imports rxjs/operators, which packages/cli/package.json does not list');
+    expect(mistakes.match(/d\.ts/g)).toHaveLength(2);
     expect(mistakes).not.toContain('hub');
     expect(mistakes).not.toContain('c.test.ts');
   } finally {
