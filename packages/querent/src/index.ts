@@ -25,6 +25,10 @@ export { from } from '@querent/core';
 export type { ChatMessage, Flow, GenerateEvent, GenerateOptions, ImageSource, LoadedModel, Result, Stage, TaskDelta } from '@querent/core';
 export { bridge, decode, encode, generate } from './stages.ts';
 export type { DecodeStageOptions, GenerateStageOptions, ImageItem, ItemOutput } from './stages.ts';
+export { task } from './task-stage.ts';
+export type { OriginOf, OutputsOf, TaskStageOptions } from './task-stage.ts';
+export { createMeter, createMetrics, isTransient, retry, withProgress } from '@querent/core';
+export type { Metrics, Progress, ProgressEvent, RetryOptions, StageMetrics } from '@querent/core';
 
 // Retrieval
 export { createRetriever, folderStore, indexImages, locateImage, spaceOf } from '@querent/tasks';

@@ -6,8 +6,8 @@
  * Each is a stage over results: an item that fails becomes `{ item, error }` and the others go on. Between stages items are pulled, so
  * that memory stays flat; decoding of the next images overlaps the encoder, which overlaps the language model.
  */
-import { from, mapBounded, mapResults } from '@querent/core';
-import type { GenerateOptions, ImageSource, LoadedModel, RawPixels, Result, Stage, TensorData } from '@querent/core';
+import { from, mapBounded, mapResults, withRetries } from '@querent/core';
+import type { GenerateOptions, ImageSource, LoadedModel, RawPixels, Result, RetryOptions, Stage, TensorData } from '@querent/core';
 import { isFailure } from '@querent/core';
 import { decodeImage } from '@querent/images';
 import type { BatchedOptions, GeneratedText } from '@querent/tasks';
@@ -26,16 +26,19 @@ export interface DecodeStageOptions {
   readonly concurrency?: number;
   /** Refuse pictures with more pixels. Default 100 million. */
   readonly maxPixels?: number;
+  /** Read again what could not be read for a reason that may pass: the network, a busy file. Others go on meanwhile. */
+  readonly retry?: RetryOptions;
 }
 
 /** Items → pixels, off the main thread. A file that is missing, damaged, too large or no picture fails alone. */
 export function decode<Item extends ImageItem>(options: DecodeStageOptions = {}): Stage<Item, Result<Item, RawPixels>> {
-  const { concurrency = 4, maxPixels } = options;
+  const { concurrency = 4, maxPixels, retry } = options;
   const limits = maxPixels === undefined ? {} : { maxPixels };
   return mapBounded(
     async (item: Item, { signal }): Promise<RawPixels> => {
       const image: ImageSource = holdsImage<{ readonly image: ImageSource }>(item) ? item.image : item;
-      return { ...(await decodeImage(image, { signal, ...limits })), channels: 3 };
+      const read = (): Promise<Awaited<ReturnType<typeof decodeImage>>> => decodeImage(image, { signal, ...limits });
+      return { ...(await (retry === undefined ? read() : withRetries(read, retry, signal))), channels: 3 };
     },
     { concurrency, onError: 'item' },
   );
