@@ -64,8 +64,12 @@ async function openFirst(): Promise<BackendChoice> {
   throw new QuerentError('QRT_ENGINE_PROVIDER', `No backend of tfjs works here: ${refused.map(({ backend, reason }) => `${backend}: ${reason}`).join(' ')}`);
 }
 
+/** One at a time: TensorFlow.js mixes up two backends that start together. */
+let opening: Promise<unknown> = Promise.resolve();
+
 function open(name: BackendName): Promise<OpenBackend> {
-  const known = opened.get(name) ?? OPEN[name]();
+  const known = opened.get(name) ?? opening.then(() => OPEN[name]());
+  opening = known.catch(() => undefined);
   opened.set(name, known);
   known.catch(() => opened.delete(name)); // the next call tries again
   return known;
@@ -110,13 +114,15 @@ async function start(registered: string, tf: Tf): Promise<void> {
 }
 
 function backendOf(name: BackendName, registered: string, tf: Tf, about: string, traits: Pick<OpenBackend, 'sharesMemory' | 'readsBack'>): OpenBackend {
+  const instance = tf.backend();
   return {
     name,
     tf,
     about,
     ...traits,
     use: () => {
-      if (tf.getBackend() !== registered) void tf.setBackend(registered); // acts at once: it has been started before
+      // Its name alone does not tell: another backend may be starting. Setting acts at once, as this one has been started before.
+      if (tf.getBackend() !== registered || tf.backend() !== instance) void tf.setBackend(registered);
     },
   };
 }
