@@ -10,7 +10,7 @@ import { assertImage } from './image-input.ts';
 import type { GeneratedText, RowOptions } from './stages.ts';
 import { softPromptOf, written } from './written.ts';
 
-/** A talk so far. What is left out of how to write: greedy, at most 128 tokens, then the model's own values. */
+/** A talk so far. What is left out of how to write: greedy, 1 to 128 tokens, then the model's own values. */
 export interface ChatInput extends Omit<RowOptions, 'prompt'> {
   readonly image?: ImageSource;
   /** Several, in the order that the model sees them. */
@@ -61,7 +61,7 @@ function talkOf(given: ChatInput): Talk {
   assertImage(all[0], 'chat');
   if (messages.at(-1)?.role !== 'user') throw new QuerentError('QRT_USAGE', "The last message of a chat is not the user's.", { fix: 'End with { role: "user", content: … }: it is answered.' });
   const numBeams = options.doSample === true ? 1 : (options.numReturnSequences ?? 1);
-  return { images: all, messages, options: { numBeams, maxNewTokens: MAX_NEW_TOKENS, ...options } };
+  return { images: all, messages, options: { numBeams, maxNewTokens: MAX_NEW_TOKENS, minNewTokens: 1, ...options } };
 }
 
 /** A talk in the form that BLIP-2's models have seen: questions and answers. What the system says stands in front. */

@@ -11,7 +11,7 @@ import { encoded, generated, instructed, prepared } from './stages.ts';
 import type { GeneratedText, PromptedRow, RowOptions } from './stages.ts';
 import { softPromptOf, written } from './written.ts';
 
-/** What to do with an image. What is left out of how to write: greedy, at most 64 tokens, then the model's own values. */
+/** What to do with an image. What is left out of how to write: greedy, 1 to 64 tokens, then the model's own values. */
 export interface InstructInput extends Omit<RowOptions, 'prompt'> {
   readonly image: ImageSource;
   readonly instruction: string;
@@ -33,7 +33,7 @@ function check(given: InstructInput): InstructInput {
 function optionsOf(request: InstructInput): RowOptions {
   const { image: _, instruction, ...options } = request;
   const numBeams = options.doSample === true ? 1 : (options.numReturnSequences ?? 1);
-  return { numBeams, maxNewTokens: MAX_NEW_TOKENS, ...options, prompt: instruction };
+  return { numBeams, maxNewTokens: MAX_NEW_TOKENS, minNewTokens: 1, ...options, prompt: instruction };
 }
 
 const instruct: TaskPlugin<InstructInput, InstructOutput> = defineTask<InstructInput, InstructOutput>({
