@@ -171,7 +171,7 @@ describe('what does not fit is refused before memory is spent', () => {
     await expect(querent.load(join(root, 'nowhere'))).rejects.toMatchObject({ code: 'QRT_FILE' });
     const reason = new Error('enough');
     await expect(querent.load(join(root, 'llama'), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
-    await expect(querent.load(join(root, 'llama'), { precision: 'int4' as 'fp32' })).rejects.toMatchObject({ code: 'QRT_USAGE' });
+    await expect(querent.load(join(root, 'llama'), { precision: 'int5' as 'fp32' })).rejects.toMatchObject({ code: 'QRT_USAGE' });
     await expect(querent.load(join(root, 'llama'), { engine: 'onnxruntme' })).rejects.toMatchObject({ code: 'QRT_PLUGIN_UNKNOWN', message: expect.stringContaining('"onnxruntime"') });
     await expect(querent.load(join(root, 'llama'), { engine: 'onnxruntime:abacus' })).rejects.toMatchObject({ code: 'QRT_ENGINE_PROVIDER' });
   });
