@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   search: { summary: 'Find photographs of an index by a sentence or a photograph.', load: async () => (await import('./commands/retrieve.ts')).default },
   retrieve: { summary: 'The same as search.', load: async () => (await import('./commands/retrieve.ts')).default },
   curate: { summary: 'Write captions anew and keep the best: pairs in, cleaner pairs out.', patient: true, load: async () => (await import('./commands/curate.ts')).default },
+  run: { summary: 'Run a pipeline document: a source, tasks one after the other, a sink.', patient: true, load: async () => (await import('./commands/run.ts')).default },
   train: { summary: 'Train what a recipe describes; go on where it stopped.', patient: true, load: async () => (await import('./commands/train.ts')).default },
   evaluate: { summary: 'Score captions or retrieval on an annotated set.', load: async () => (await import('./commands/evaluate.ts')).default },
   inspect: { summary: 'Parts, sizes, memory and missing tensors of a model, before it is loaded.', load: async () => (await import('./commands/inspect.ts')).default },
