@@ -40,6 +40,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   verify: { summary: 'Compare with reference tensors.', load: async () => (await import('./commands/verify.ts')).default },
   bench: { summary: 'Measure a training step, beside PyTorch or on every engine.', load: async () => (await import('./commands/bench.ts')).default },
   doctor: { summary: 'Say which engines work here, and what to install.', load: async () => (await import('./commands/doctor.ts')).default },
+  plugin: { summary: 'Start a plugin of your own, check one, list what is there.', load: async () => (await import('./commands/plugin.ts')).default },
   graph: { summary: 'Print the graph of a model.', load: async () => (await import('./commands/graph.ts')).default },
 };
 
@@ -81,7 +82,7 @@ async function dispatch(words: readonly string[]): Promise<number> {
   const entry = COMMANDS[first];
   if (entry === undefined) return pluginTask(first, rest);
   const command = await entry.load();
-  if (rest.includes('--help') || rest.includes('-h')) {
+  if (asksForHelp(rest)) {
     printLine(await usage(command));
     return 0;
   }
@@ -104,15 +105,21 @@ async function execute(command: Command, words: readonly string[], patient: bool
 
 /** `querent alt-text page.html --plugin querent-plugin-alt-text`: a task of a plugin is a command. */
 async function pluginTask(name: string, words: readonly string[]): Promise<number> {
-  const isPluginNamed = words.some((word) => word === '--plugin' || word.startsWith('--plugin='));
-  if (isPluginNamed) {
-    const { taskCommand } = await import('./commands/task.ts');
-    return execute(await taskCommand(name, words), words, false);
+  const { pluginsNamed, taskCommand } = await import('./commands/plugin-task.ts');
+  if (pluginsNamed(words).length > 0) {
+    const command = await taskCommand(name, words);
+    if (!asksForHelp(words)) return execute(command, words, false);
+    printLine(await usage(command));
+    return 0;
   }
   const near = nearest(name, Object.keys(COMMANDS));
   throw new QuerentError('QRT_USAGE', `There is no command ${JSON.stringify(name)}.`, {
     fix: near === undefined ? `There are: ${Object.keys(COMMANDS).join(', ')}. A plugin's command needs --plugin PACKAGE.` : `Did you mean ${near}?`,
   });
+}
+
+function asksForHelp(words: readonly string[]): boolean {
+  return words.includes('--help') || words.includes('-h');
 }
 
 /** The help of a command; without colours in a pipe. */

@@ -65,6 +65,7 @@ export type {
 export type {
   CacheSpec,
   DecodeInputs,
+  ExtendInputs,
   DecodeResult,
   LanguageModelLoss,
   LanguageModelLossOptions,
@@ -110,6 +111,8 @@ export type { Definition, SchemaTask } from './define.ts';
 export type { SchemaType } from './schema-type.ts';
 
 // Finding plugins: the composition root's
+export { checkPlugin } from './di/check-plugin.ts';
+export type { PluginOrigin } from './di/check-plugin.ts';
 export { createRegistry } from './di/registry.ts';
 export type { PluginRegistry } from './di/registry.ts';
 export { PLUGIN_KINDS } from './di/tokens.ts';

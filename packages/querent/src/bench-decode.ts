@@ -28,9 +28,8 @@ export interface BenchDecodeResult {
 /** Greedy decoding of `newTokens` tokens, batch 1; end tokens are read over. The first token is the prefill's. */
 export async function benchDecode(model: string, { registry, engine, precision, prompt, newTokens, rounds }: BenchDecodeOptions): Promise<BenchDecodeResult> {
   const started = performance.now();
-  const { folder, plugin, config, compile } = await openTextModel(model, registry, engine, precision);
-  await using prefill = await compile('prefill');
-  await using decode = await compile('decode');
+  const { folder, plugin, config, decoding } = await openTextModel(model, registry, engine, precision);
+  await using executables = await decoding();
   const loadSeconds = (performance.now() - started) / 1000;
   const tokenizer = await loadTokenizer(folder.tokenizerFile ?? model);
   const ids = tokenizer.encode(prompt);
@@ -40,7 +39,7 @@ export async function benchDecode(model: string, { registry, engine, precision, 
     const out: number[] = [];
     const begun = performance.now();
     let first = begun;
-    for await (const event of generate({ prefill, decode }, { promptIds: int64([1, ids.length], ids), tokens, options: { maxNewTokens: newTokens } })) {
+    for await (const event of generate(executables, { promptIds: int64([1, ids.length], ids), tokens, options: { maxNewTokens: newTokens } })) {
       if (event.type !== 'token-delta') continue;
       if (out.push(event.id) === 1) first = performance.now();
     }

@@ -9,13 +9,17 @@ import type { DownloadEvent } from '@querent/hub';
 import { builtInPlugins } from './built-in-plugins.ts';
 import { loadModel } from './load.ts';
 import type { RecipeObject } from './model-source.ts';
+import { importPlugins } from './plugins.ts';
 import type { Precision } from './precision.ts';
 import { PRECISIONS } from './precision.ts';
 import { startEngine } from './start-engine.ts';
 import type { VisionLanguageModel } from './vision-language-model.ts';
 
 export interface QuerentOptions {
-  /** Plugins beside the built-in ones; one with the kind and name of a built-in one takes its place. */
+  /**
+   * Plugins beside the built-in ones: values of `defineX`, names of packages, or paths (see `plugins.ts`). One with the kind and name of
+   * a built-in one takes its place.
+   */
   readonly plugins?: Iterable<unknown>;
   /** `engine` or `engine:backend`. Default `onnxruntime:cpu`. */
   readonly engine?: string;
@@ -56,19 +60,19 @@ export interface Querent extends AsyncDisposable {
 const DEFAULT_ENGINE = 'onnxruntime:cpu';
 
 /**
- * @throws QuerentError QRT_PLUGIN_INVALID for a plugin that does not keep its contract.
+ * @throws QuerentError QRT_PLUGIN_INVALID for a plugin that does not keep its contract, QRT_PLUGIN_UNKNOWN for a package that is not there.
  *
  * @example
  * await using querent = await createQuerent();
  * const model = await querent.load('models/querent-mini');
  */
-export function createQuerent(options: QuerentOptions = {}): Promise<Querent> {
-  return Promise.resolve().then(() => open(options)); // what is thrown rejects
+export async function createQuerent(options: QuerentOptions = {}): Promise<Querent> {
+  const plugins = options.plugins === undefined ? undefined : await importPlugins(options.plugins);
+  const root = createRegistry(builtInPlugins);
+  return open(options, root, plugins === undefined ? root : root.child(plugins));
 }
 
-function open(options: QuerentOptions): Querent {
-  const root = createRegistry(builtInPlugins);
-  const registry = options.plugins === undefined ? root : root.child(options.plugins);
+function open(options: QuerentOptions, root: PluginRegistry, registry: PluginRegistry): Querent {
   const engines = new Map<string, Promise<Engine>>();
   const models = new Set<VisionLanguageModel>();
   let closing: Promise<void> | undefined;

@@ -1,8 +1,17 @@
 /** A model's graphs, compiled when they are first needed, and freed together. */
-import type { Engine, Executable, ParameterData } from '@querent/core';
+import type { Engine, Executable, LanguageModelPlugin, ParameterData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { matchParameters } from '@querent/hub';
+import type { DecodingExecutables } from '@querent/llm-adapters';
 import type { GraphName, ModelGraphs } from './model-graphs.ts';
+
+/**
+ * The graphs that a language model writes with. Two sessions would each hold quantised weights rearranged for their products, so a model
+ * that can read and write in one graph does.
+ */
+export function decodingGraphs(plugin: Pick<LanguageModelPlugin, 'extend'>): readonly GraphName[] {
+  return plugin.extend === undefined ? ['prefill', 'decode'] : ['extend'];
+}
 
 export class Executables implements AsyncDisposable {
   readonly engine: Engine;
@@ -32,6 +41,13 @@ export class Executables implements AsyncDisposable {
     this.#compiled.set(name, compiling);
     compiling.catch(() => this.#compiled.delete(name)); // the next call tries again
     return compiling;
+  }
+
+  /** What `generate` runs; a prompt of the image alone has a prefill of its own where prefill and decode are two. */
+  async decoding(plugin: Pick<LanguageModelPlugin, 'extend'>, hasText: boolean): Promise<DecodingExecutables> {
+    if (plugin.extend === undefined) return { prefill: await this.get(hasText ? 'prefill' : 'prefill_without_text'), decode: await this.get('decode') };
+    const both = await this.get('extend');
+    return { prefill: both, decode: both };
   }
 
   async #compile(name: GraphName): Promise<Executable> {

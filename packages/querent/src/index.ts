@@ -34,14 +34,14 @@ export type { Metrics, Progress, ProgressEvent, RetryOptions, StageMetrics } fro
 export { createRetriever, folderStore, indexImages, locateImage, spaceOf } from '@querent/tasks';
 export type { ImageToIndex, IndexEvent, IndexOptions, RetrieveInput, RetrieveOptions, RetrieveOutput, RetrieveQuery, Retrieved, Retriever, RetrieverOptions } from '@querent/tasks';
 
-// Tasks and errors
-export { similarities } from '@querent/tasks';
-export type {
-  AttendInput,
 // Curating pairs of images and captions
 export { contrastiveRanker, curateFile } from '@querent/tasks';
 export type { CaptionRanker, CuratedCaption, CurateCounts, CurateEvent, CurateFileOptions, CurateInput, CurateOutput } from '@querent/tasks';
 
+// Tasks and errors
+export { similarities } from '@querent/tasks';
+export type {
+  AttendInput,
   AttendOutput,
   CaptionInput,
   CaptionOutput,
@@ -57,6 +57,10 @@ export type { CaptionRanker, CuratedCaption, CurateCounts, CurateEvent, CurateFi
   VqaOutput,
 } from '@querent/tasks';
 export { isQuerentError, QuerentError } from '@querent/core';
+
+// Plugins of other packages, by name
+export { PLUGIN_KEYWORD, documentPluginsSchema, importPlugins, withDocumentPlugins } from './plugins.ts';
+export type { ImportPluginsOptions, PluginDocument } from './plugins.ts';
 
 // Writing plugins
 export {

@@ -3,12 +3,13 @@
  * outputs have HuggingFace's names.
  *
  *     encoder   pixel_values → features              bridge     features → soft_prompt (queries, where there is no LM)
- *     prefill, decode, score: the language model     image_features, text_features, match, attend: the bridge
+ *     prefill, decode, score: the language model     extend: prefill and decode in one, where the model can
+ *     image_features, text_features, match, attend: the bridge
  */
 import type { Bridge, BridgeEncoding, BridgeText, Graph, GraphScope, Tensor } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, linear, reduceMean, slice, softmax, squeeze } from '@querent/graph';
-import { decodeGraph, prefillGraph } from '@querent/llm-adapters';
+import { decodeGraph, extendGraph, prefillGraph } from '@querent/llm-adapters';
 import type { ModelParts } from './model-parts.ts';
 
 export type GraphName =
@@ -23,6 +24,7 @@ export type GraphName =
   | 'prefill'
   | 'prefill_without_text'
   | 'decode'
+  | 'extend'
   | 'score';
 
 /** Where the parts' parameters begin in a whole model's checkpoint (HF `Blip2Model`). */
@@ -75,6 +77,10 @@ export function modelGraphs(parts: ModelParts): ModelGraphs {
     decode: () => {
       const { plugin, config } = needed(parts.languageModel, parts, 'generate');
       return decodeGraph(plugin, config, { prefix: LANGUAGE_SCOPE });
+    },
+    extend: () => {
+      const { plugin, config } = needed(parts.languageModel, parts, 'generate');
+      return extendGraph(plugin, config, { prefix: LANGUAGE_SCOPE });
     },
     score: () => {
       const { plugin, config } = needed(parts.languageModel, parts, 'score');

@@ -9,6 +9,7 @@ import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
 import { languageConfig } from './language-config.ts';
 import type { ModelSource, PartKey } from './model-source.ts';
+import { withDocumentPlugins } from './plugins.ts';
 
 /** A plugin and the config that its schema has accepted. */
 export interface Part<Plugin, Config> {
@@ -43,12 +44,13 @@ export function readsInstruction({ bridge, languageModel }: ModelParts): boolean
 }
 
 /**
- * {@link assembleParts}, and what the encoder keeps in files of its own, an `.onnx` file for instance, is read.
+ * {@link assembleParts} with the plugins that the document names, and what the encoder keeps in files of its own, an `.onnx` file for instance, is read.
  *
  * @throws QuerentError what assembleParts throws, and what the encoder's `open` does.
  */
 export async function openParts(source: ModelSource, registry: PluginRegistry): Promise<ModelParts> {
-  const parts = assembleParts(source, registry);
+  const { file } = source.origins.qformer_config;
+  const parts = assembleParts(source, await withDocumentPlugins(registry, { plugins: source.recipe['plugins'], ...(file === undefined ? {} : { file }) }));
   const { plugin, config } = parts.encoder;
   if (plugin.open === undefined) return parts;
   const { encoder, parameters } = await plugin.open(config, source.origins.vision_config.folder);

@@ -8,6 +8,7 @@ import { createGraph } from '@querent/graph';
 import { matchParameters } from '@querent/hub';
 import { initialise, randomAt } from '@querent/training';
 import type { GraphName, ModelGraphs } from './model-graphs.ts';
+import { decodingGraphs } from './executables.ts';
 import { LANGUAGE_SCOPE, VISION_SCOPE, everyBridgeParameter } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
 import { isRetrieval, readsInstruction } from './model-parts.ts';
@@ -31,7 +32,7 @@ const EMBED = ['image_features', 'text_features'] as const;
  */
 export async function matchWeights(source: ModelSource, parts: ModelParts, graphs: ModelGraphs, signal?: AbortSignal): Promise<ModelWeights> {
   const stage1 = isRetrieval(source);
-  const generates: readonly GraphName[] = parts.languageModel === undefined ? [] : ['prefill', 'decode'];
+  const generates: readonly GraphName[] = parts.languageModel === undefined ? [] : decodingGraphs(parts.languageModel.plugin);
   const bridges: GraphName = readsInstruction(parts) ? 'bridge_with_text' : 'bridge';
   const retrieves: readonly GraphName[] = stage1 ? [...EMBED, 'match'] : [];
   const declared = new Map<string, GraphParameter>();

@@ -3,7 +3,8 @@ import type { Engine, Executable, Graph, LanguageModelPlugin, PluginRegistry } f
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
 import { isJsonObject, matchParameters, openModelFolder } from '@querent/hub';
-import { decodeGraph, prefillGraph } from '@querent/llm-adapters';
+import type { DecodingExecutables } from '@querent/llm-adapters';
+import { decodeGraph, extendGraph, prefillGraph } from '@querent/llm-adapters';
 import { languageConfig } from './language-config.ts';
 import type { HeldWeights, Precision } from './precision.ts';
 import { holdWeights } from './precision.ts';
@@ -15,13 +16,21 @@ export interface TextModel {
   readonly config: unknown;
   readonly held: HeldWeights;
   /** In float32, before `held.rewrite`. */
-  readonly graphs: Readonly<Record<TextGraph, Graph>>;
-  /** Inputs `input_ids`, `attention_mask` and, for `decode`, the caches: see the adapters' `graphs.ts`. The caller disposes them. */
+  readonly graphs: TextGraphs;
+  /**
+   * Inputs `input_ids`, `attention_mask` and, for `decode` and `extend`, the caches: see the adapters' `graphs.ts`. The caller disposes them.
+   *
+   * @throws QuerentError QRT_MODEL_UNSUPPORTED for `extend` where the model has no such graph.
+   */
   compile(name: TextGraph): Promise<Executable>;
+  /** What `generate` runs. */
+  decoding(): Promise<DecodingExecutables & AsyncDisposable>;
 }
 
-/** `score`: `input_ids`, `attention_mask`, `labels` → `token_log_probs` and `logits` of the labels. */
-export type TextGraph = 'prefill' | 'decode' | 'score';
+export type TextGraphs = Readonly<Record<Exclude<TextGraph, 'extend'>, Graph>> & { readonly extend?: Graph };
+
+/** `extend` is prefill and decode in one, where the model can. `score`: `input_ids`, `attention_mask`, `labels` → `token_log_probs` and `logits` of the labels. */
+export type TextGraph = 'prefill' | 'decode' | 'extend' | 'score';
 
 /**
  * @param path a language model's folder, a whole model's, whose language model is taken, or a `.gguf` file
@@ -35,9 +44,10 @@ export async function openTextModel(path: string, registry: PluginRegistry, engi
   const prefix = isJsonObject(inner) ? LANGUAGE_SCOPE : '';
   const has = (name: string): boolean => folder.parameters.has(prefix === '' ? name : `${prefix}.${name}`);
   const config = languageConfig(plugin, given, has, { what: 'the config', file: folder.path });
-  const graphs: Readonly<Record<TextGraph, Graph>> = {
+  const graphs: TextGraphs = {
     prefill: prefillGraph(plugin, config, { prefix, softPrompt: false }),
     decode: decodeGraph(plugin, config, { prefix }),
+    ...(plugin.extend === undefined ? {} : { extend: extendGraph(plugin, config, { prefix, softPrompt: false }) }),
     score: scoreGraph(plugin, config, prefix),
   };
   const held = await holdWeights(Object.values(graphs), folder.parameters, {
@@ -47,16 +57,38 @@ export async function openTextModel(path: string, registry: PluginRegistry, engi
     beside: folder.parts.get('text_config')?.path ?? folder.path,
     ...(signal === undefined ? {} : { signal }),
   });
+  const compile = (name: TextGraph): Promise<Executable> => {
+    const graph = held.rewrite(graphs[name] ?? extendGraph(plugin, config, { prefix, softPrompt: false }));
+    const { parameters } = matchParameters(graph.parameters, held.available, { file: folder.path });
+    return engine.compile(graph, parameters, signal === undefined ? {} : { signal });
+  };
   return {
     folder,
     plugin,
     config,
     held,
     graphs,
-    compile(name) {
-      const graph = held.rewrite(graphs[name]);
-      const { parameters } = matchParameters(graph.parameters, held.available, { file: folder.path });
-      return engine.compile(graph, parameters, signal === undefined ? {} : { signal });
+    compile,
+    async decoding() {
+      if (plugin.extend !== undefined) {
+        const both = await compile('extend');
+        return { prefill: both, decode: both, [Symbol.asyncDispose]: () => both[Symbol.asyncDispose]() };
+      }
+      const prefill = await compile('prefill');
+      try {
+        const decode = await compile('decode');
+        return {
+          prefill,
+          decode,
+          async [Symbol.asyncDispose]() {
+            await decode[Symbol.asyncDispose]();
+            await prefill[Symbol.asyncDispose]();
+          },
+        };
+      } catch (error) {
+        await prefill[Symbol.asyncDispose]();
+        throw error;
+      }
     },
   };
 }

@@ -142,10 +142,7 @@ export class VisionLanguageModel implements LoadedModel {
     const decoding: GenerationOptions = { ...defaults, ...defined(given), ...(limit === 0 ? {} : { topK: limit }), numBeams, numReturnSequences: wanted };
     // Beams and draws end at a stop text; a single text is watched as it is written, below.
     const ending = stop.length > 0 && (numBeams > 1 || wanted > 1) ? { pieces: tokenPieces(tokenizer) } : undefined;
-    const executables = {
-      prefill: await this.#executables.get(text === undefined ? 'prefill_without_text' : 'prefill'),
-      decode: await this.#executables.get('decode'),
-    };
+    const executables = await this.#executables.decoding(languageModel.plugin, text !== undefined);
     const history = languageModel.plugin.architecture === 'decoder-only' ? { history: historyRows(text, rows, softPrompt.shape[1] ?? 0, this.#imageToken()) } : {};
     const args = { softPrompt, tokens, options: ending === undefined ? decoding : { ...decoding, stopStrings: stop }, ...ending, ...history, ...(text === undefined ? {} : { promptIds: text.ids, promptMask: text.mask }) };
     const texts = Array.from({ length: rows }, () => new RowText(tokenizer, stop));

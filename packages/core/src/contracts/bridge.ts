@@ -5,6 +5,7 @@
  */
 import type { ParameterSet } from '../tensor.ts';
 import type { Scope, Tensor } from './graph.ts';
+import type { PluginBase } from './plugin.ts';
 
 /** What every bridge's config has; the rest is the bridge's own, in HuggingFace's spelling. */
 export interface BridgeConfig {
@@ -112,7 +113,7 @@ export interface BridgeStart<Config extends BridgeConfig = BridgeConfig> {
 }
 
 /** One family of bridges. */
-export interface BridgePlugin<Config extends BridgeConfig = BridgeConfig> {
+export interface BridgePlugin<Config extends BridgeConfig = BridgeConfig> extends PluginBase<'bridge'> {
   readonly kind: 'bridge';
   /** The `model_type` of `qformer_config` that asks for this plugin. */
   readonly name: string;

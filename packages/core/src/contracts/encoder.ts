@@ -4,6 +4,7 @@
  */
 import type { ParameterSet } from '../tensor.ts';
 import type { Scope, Tensor } from './graph.ts';
+import type { PluginBase } from './plugin.ts';
 
 /** What every encoder's config has; the rest is the encoder's own, in HuggingFace's spelling. */
 export interface EncoderConfig {
@@ -55,7 +56,7 @@ export interface OpenedEncoder<Config extends EncoderConfig = EncoderConfig> {
 }
 
 /** One family of image encoders. */
-export interface EncoderPlugin<Config extends EncoderConfig = EncoderConfig> {
+export interface EncoderPlugin<Config extends EncoderConfig = EncoderConfig> extends PluginBase<'encoder'> {
   readonly kind: 'encoder';
   /** The `model_type` in `config.json` that asks for this plugin. */
   readonly name: string;

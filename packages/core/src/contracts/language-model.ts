@@ -73,6 +73,20 @@ export interface DecodeInputs {
   readonly encoderMask?: Tensor;
 }
 
+/** Any number of new tokens a row, after what the caches hold. */
+export interface ExtendInputs extends Omit<DecodeInputs, 'encoderMask'> {
+  /** float32 [batch, queries, hidden]: embeddings in front of the tokens; may have no queries in a run. */
+  readonly softPrompt?: Tensor;
+  /** int64 [batch, tokens]; may have no tokens in a run that has queries. */
+  readonly inputIds: Tensor;
+  /** int64 [batch, queries + tokens]: how many real tokens stand before each; -1 at padding. */
+  readonly positionIds: Tensor;
+  /** int64 [batch, cache]: the new tokens' own slots have their mask already. */
+  readonly attentionMask: Tensor;
+  /** int64 [batch]: the slot of the first of them; the others follow. */
+  readonly writeIndices: Tensor;
+}
+
 export interface DecodeResult {
   /** [batch, vocabulary] */
   readonly logits: Tensor;
@@ -131,4 +145,9 @@ export interface LanguageModelPlugin<Config = unknown> extends PluginBase<'langu
   caches(config: Config): readonly CacheSpec[];
   prefill(g: Scope, inputs: LanguageModelPrompt, config: Config): PrefillResult;
   decode(g: Scope, inputs: DecodeInputs, config: Config): DecodeResult;
+  /**
+   * `prefill` and `decode` as one: an engine then holds the weights once for both, where it rearranges them for itself. Optional: without
+   * it there are two graphs. An encoder-decoder's two share next to nothing and need no such function.
+   */
+  extend?(g: Scope, inputs: ExtendInputs, config: Config): DecodeResult;
 }

@@ -27,14 +27,23 @@ const SHAPES: Readonly<Record<PluginKind, Shape>> = {
   store: { functions: ['open'] },
 };
 
+/** Where a value comes from, for messages. */
+export interface PluginOrigin {
+  /** The package or file. */
+  readonly source?: string;
+  /** Which versions of @querent/core its package.json asks for. */
+  readonly peer?: string;
+}
+
 /**
  * Gives the value back as the plugin that it is.
  *
  * @throws QuerentError QRT_PLUGIN_INVALID that lists what is wrong with it.
  */
-export function checkPlugin(value: unknown): Plugin {
+export function checkPlugin(value: unknown, { source, peer }: PluginOrigin = {}): Plugin {
+  const from = source === undefined ? '' : ` of ${source}`;
   if (typeof value !== 'object' || value === null) {
-    throw new QuerentError('QRT_PLUGIN_INVALID', `A plugin is ${value === null ? 'null' : `a ${typeof value}`}, expected an object.`, {
+    throw new QuerentError('QRT_PLUGIN_INVALID', `A plugin${from} is ${value === null ? 'null' : `a ${typeof value}`}, expected an object.`, {
       fix: 'Export what defineTask, defineEncoder, … returned as the default export of the module.',
     });
   }
@@ -51,7 +60,9 @@ export function checkPlugin(value: unknown): Plugin {
   if (typeof name !== 'string' || !/^[\w@][\w@./+-]*$/.test(name)) {
     complaints.push(`name is ${JSON.stringify(name)}, expected letters, digits and _ - . / without blanks`);
   }
-  if (contract !== CONTRACT_VERSION) complaints.push(`contract is ${JSON.stringify(contract)}, this version keeps contract ${CONTRACT_VERSION}`);
+  if (contract !== CONTRACT_VERSION) {
+    complaints.push(`contract is ${JSON.stringify(contract)}, this version keeps contract ${CONTRACT_VERSION}${peer === undefined ? '' : ` (its package.json asks for @querent/core ${peer})`}`);
+  }
   const shape: Shape = isKind ? SHAPES[kind as PluginKind] : { functions: [] }; // isKind was tested on it
   for (const field of shape.functions) {
     if (typeof plugin[field] !== 'function') complaints.push(`${field} is ${plugin[field] === undefined ? 'missing' : typeof plugin[field]}, expected a function`);
@@ -63,10 +74,10 @@ export function checkPlugin(value: unknown): Plugin {
   if (complaints.length === 0) return value as Plugin; // its contract was just checked, as far as a run can see it
   throw new QuerentError(
     'QRT_PLUGIN_INVALID',
-    `The ${isKind ? String(kind) : 'plugin'} ${JSON.stringify(name)} does not keep its contract:\n${complaints.map((one) => `  ${one}`).join('\n')}`,
+    `The ${isKind ? String(kind) : 'plugin'} ${JSON.stringify(name)}${from} does not keep its contract:\n${complaints.map((one) => `  ${one}`).join('\n')}`,
     {
       fix: contract === CONTRACT_VERSION || contract === undefined ? 'defineTask, defineEncoder, … check these fields while you type.' : 'Install a version of the plugin for this version of @querent/core.',
-      details: { kind, name, contract, complaints },
+      details: { kind, name, contract, complaints, ...(source === undefined ? {} : { source }) },
     },
   );
 }
