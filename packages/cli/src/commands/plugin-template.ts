@@ -1,7 +1,7 @@
 /** The files of a fresh plugin: a package that builds, tests and packs by itself. What is in its one source file is in `plugin-template-kinds.ts`. */
 import { readFile } from 'node:fs/promises';
 import { QuerentError } from '@querent/core';
-import { sourceOf, testOf } from './plugin-template-kinds.ts';
+import { readTemplate } from './plugin-template-kinds.ts';
 import type { TemplateKind } from './plugin-template-kinds.ts';
 
 /** Compilers that the template was tried with. */
@@ -33,12 +33,13 @@ export function pluginNames(given: string): { readonly name: string; readonly pa
 /** Path → text. Versions of Querent are exactly this one's. */
 export async function templateFiles(plugin: NewPlugin): Promise<ReadonlyMap<string, string>> {
   const version = await ownVersion();
+  const { source, test } = await readTemplate(plugin.kind, plugin.name);
   return new Map([
     ['package.json', json(manifest(plugin, version))],
     ['tsconfig.json', json(TSCONFIG)],
     ['.gitignore', 'node_modules/\ndist/\n*.tgz\n'],
-    ['src/index.ts', sourceOf(plugin.kind, plugin.name)],
-    ['test/index.test.js', testOf(plugin.kind, plugin.name)],
+    ['src/index.ts', source],
+    ['test/index.test.js', test],
     ['README.md', readme(plugin)],
   ]);
 }
