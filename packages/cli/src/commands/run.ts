@@ -18,8 +18,8 @@ const args = {
 export function metricsTable(stages: readonly StageMetrics[]): string[] {
   const width = Math.max(...stages.map(({ name }) => name.length), 5);
   const rows = stages.map(({ name, done, failed, maxDepth, inStageMs, waitingMs, unreadMs }) =>
-    [name.padEnd(width), ...[thousands(done), thousands(failed), String(maxDepth), ...[done > 0 ? inStageMs / done : 0, waitingMs, unreadMs].map((ms) => thousands(Math.round(ms)))].map((cell) => cell.padStart(10))].join(''));
-  return [['stage'.padEnd(width), ...['items', 'failed', 'at most', 'ms an item', 'starved ms', 'unread ms'].map((cell) => cell.padStart(11).slice(1))].join(''), ...rows];
+    [name.padEnd(width), ...[thousands(done), thousands(failed), String(maxDepth), ...[done > 0 ? inStageMs / done : 0, waitingMs, unreadMs].map((ms) => thousands(Math.round(ms)))].map((cell) => cell.padStart(12))].join(''));
+  return [['stage'.padEnd(width), ...['items', 'failed', 'at most', 'ms an item', 'starved ms', 'unread ms'].map((cell) => cell.padStart(12))].join(''), ...rows];
 }
 
 const command: Command<typeof args> = defineCliCommand({
