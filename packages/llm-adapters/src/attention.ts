@@ -2,7 +2,7 @@
  * What every attention here shares: additive masks that keep padded rows finite, grouped heads, and where keys and values are kept.
  * Training, prefill and decoding run the same blocks; they differ in the {@link Memory} that a layer hands its keys and values to.
  */
-import type { Shape, Tensor } from '@querent/core';
+import type { Dim, Shape, Tensor } from '@querent/core';
 import { add, and, cast, filled, fusedMatMul, greater, lessOrEqual, range, reshape, scalar, softmax, sub, unsqueeze, where } from '@querent/graph';
 
 /**
@@ -42,6 +42,18 @@ export function causalMask(mask: Tensor, window?: number): Tensor {
   const isPast = lessOrEqual(keys, queries); // [tokens, tokens]
   const isSeen = window === undefined ? isPast : and(isPast, greater(keys, sub(queries, window)));
   return additive(and(unsqueeze(isSeen, [0, 1]), unsqueeze(greater(mask, 0), [1, 2])));
+}
+
+/**
+ * New tokens over a cache that they are written into from slot `writeIndices` [batch] on: each sees what `mask` [batch, cache] lets be seen
+ * up to its own slot, and no further back than `window`. [batch, 1, tokens, cache].
+ */
+export function cachedMask(mask: Tensor, writeIndices: Tensor, tokens: Dim, window?: number): Tensor {
+  const slots = unsqueeze(range(mask, mask.shape[1]!), [0, 1]); // [1, 1, cache]
+  const own = unsqueeze(add(unsqueeze(writeIndices, [1]), unsqueeze(range(mask, tokens), [0])), [2]); // [batch, tokens, 1]
+  const isPast = lessOrEqual(slots, own); // [batch, tokens, cache]
+  const isSeen = window === undefined ? isPast : and(isPast, greater(slots, sub(own, window)));
+  return additive(unsqueeze(and(isSeen, unsqueeze(greater(mask, 0), [1])), [1]));
 }
 
 function additive(isAllowed: Tensor): Tensor {

@@ -17,7 +17,7 @@ import type {
 } from '@querent/core';
 import { addDims, cast, concat, cumSum, greater, mul, range, reshape, slice, sub, unsqueeze } from '@querent/graph';
 import type { Memory } from './attention.ts';
-import { causalMask, forget, paddingMask, remember } from './attention.ts';
+import { cachedMask, causalMask, forget, paddingMask, remember } from './attention.ts';
 import { labelIds, labelLoss } from './label-loss.ts';
 import { promptParts, writeCache } from './prompt.ts';
 
@@ -108,6 +108,22 @@ export function decoderOnly<Config>(family: DecoderOnlyFamily<Config>): Language
       };
       const hidden = family.trunk(g, x, context, config);
       return { logits: family.head(g, reshape(hidden, [hidden.shape[0]!, hidden.shape[2]!]), config), present };
+    },
+
+    extend(g, inputs, config): DecodeResult {
+      const present = new Map<string, Tensor>();
+      const text = family.embed(g, inputs.inputIds, config); // [batch, tokens, hidden]
+      const x = inputs.softPrompt === undefined ? text : concat([inputs.softPrompt, text], 1); // [batch, queries + tokens, hidden]
+      const context: TrunkContext = {
+        positions: inputs.positionIds,
+        mask: cachedMask(inputs.attentionMask, inputs.writeIndices, x.shape[1]!, family.window?.(config)),
+        memory: (layer, key, value) => [
+          writeCache(inputs, present, `${layer}.key`, key),
+          writeCache(inputs, present, `${layer}.value`, value),
+        ],
+      };
+      const last = slice(family.trunk(g, x, context, config), 1, -1, Infinity); // [batch, 1, hidden]
+      return { logits: family.head(g, reshape(last, [last.shape[0]!, last.shape[2]!]), config), present };
     },
   };
 }

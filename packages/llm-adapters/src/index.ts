@@ -34,7 +34,7 @@ export { specialTokens } from './special-tokens.ts';
 export type { TokenConfig } from './special-tokens.ts';
 
 // Generation: the two graphs, the loop, and what chooses tokens
-export { decodeGraph, prefillGraph } from './generation/graphs.ts';
+export { decodeGraph, extendGraph, prefillGraph } from './generation/graphs.ts';
 export type { PrefillGraphOptions } from './generation/graphs.ts';
 export { GENERATE_MODULE, collect, generate, generateOn, generateProgram } from './generation/generate.ts';
 export type { GenerateArgs, GenerateHooks, GeneratedEvent, GenerationEvent, TokenDeltaEvent } from './generation/generate.ts';

@@ -31,8 +31,8 @@ export function promptParts(
   return { embeddings, masks };
 }
 
-/** Writes one token's keys or values into its cache and notes the result. */
-export function writeCache(inputs: DecodeInputs, present: Map<string, Tensor>, name: string, update: Tensor): Tensor {
+/** Writes new tokens' keys or values into their cache and notes the result. */
+export function writeCache(inputs: Pick<DecodeInputs, 'past' | 'writeIndices'>, present: Map<string, Tensor>, name: string, update: Tensor): Tensor {
   const past = inputs.past.get(name);
   if (past === undefined) throw new QuerentError('QRT_USAGE', `The decode graph was given no cache called ${name}.`, { details: [...inputs.past.keys()] });
   const written = tensorScatter(past, update, inputs.writeIndices);

@@ -14,7 +14,7 @@ export interface PromptFeeds {
   readonly promptMask?: TensorData;
 }
 
-/** The two compiled graphs of one model. */
+/** The two compiled graphs of one model, or twice the one that does both (`extendGraph`). */
 export interface DecodingExecutables {
   readonly prefill: Executable;
   readonly decode: Executable;
@@ -41,6 +41,8 @@ export class Decoder {
   /** Real tokens of each row so far. */
   readonly #lengths: Int32Array;
   readonly #encoderMask: TensorData | undefined;
+  /** A graph that could read a soft prompt is told that there is none. */
+  readonly #noQueries: Readonly<Record<string, TensorData>>;
   #slot: number;
   /** Scores for the first new token, one row of the batch each; undefined where decoding begins with a start token. */
   readonly #first: readonly Float32Array[] | undefined;
@@ -51,6 +53,7 @@ export class Decoder {
     this.#decode = executables.decode;
     this.#rows = batch * width;
     this.#width = width;
+    this.#noQueries = softPromptFeed(executables.decode, this.#rows, undefined);
     this.#places = Array.from({ length: this.#rows }, (_, row) => row);
     const logits = result['logits'];
     const hasEncoder = executables.decode.inputs.some((port) => port.name === 'encoder_attention_mask');
@@ -91,7 +94,9 @@ export class Decoder {
       feeds['input_ids'] = promptIds;
       feeds['attention_mask'] = prompt.promptMask ?? int64(promptIds.shape, new BigInt64Array(promptIds.data.length).fill(1n));
     }
-    const result = await executables.prefill.run(feeds, { signal });
+    const result = isJoint(executables.prefill)
+      ? await readPrompt(executables.prefill, prompt, signal)
+      : await executables.prefill.run(feeds, { signal });
     return new Decoder(executables, prompt, result, width, maxNewTokens, tokens);
   }
 
@@ -125,6 +130,7 @@ export class Decoder {
     const result = await this.#decode.run(
       {
         ...feeds,
+        ...this.#noQueries,
         input_ids: int64([rows, 1], placed),
         position_ids: int64([rows, 1], this.#lengths),
         attention_mask: int64([rows, slots], mask),
@@ -138,6 +144,43 @@ export class Decoder {
     const scores = rowsOf(result['logits']);
     return this.#places.map((at) => scores[at]!);
   }
+}
+
+/** Is this graph both at once? A prefill by itself is not told where to write. */
+function isJoint(executable: Executable): boolean {
+  return executable.inputs.some((port) => port.name === 'write_indices');
+}
+
+function softPromptFeed(executable: Executable, rows: number, softPrompt: TensorData | undefined): Record<string, TensorData> {
+  const width = executable.inputs.find((port) => port.name === 'soft_prompt')?.shape[2];
+  if (typeof width !== 'number') return {};
+  return { soft_prompt: softPrompt ?? { dtype: 'float32', shape: [rows, 0, width], data: new Float32Array(0) } };
+}
+
+/** The prompt as a joint graph reads it: after nothing, into caches of its own length. */
+async function readPrompt(executable: Executable, prompt: PromptFeeds, signal: AbortSignal): Promise<Readonly<Record<string, TensorData>>> {
+  const rows = batchOf(prompt);
+  const masks = sourceMask(prompt, rows);
+  const slots = masks[0]!.length;
+  const positions = masks.map((mask) => {
+    let before = 0;
+    return Array.from(mask, (isRead) => (isRead === 0 ? -1 : before++));
+  });
+  const caches = executable.inputs.flatMap(({ name, shape: [, heads, , headWidth] }): [string, TensorData][] => {
+    if (!name.startsWith('past_key_values.') || typeof heads !== 'number' || typeof headWidth !== 'number') return [];
+    return [[name.slice('past_key_values.'.length), { dtype: 'float32', shape: [rows, heads, slots, headWidth], data: new Float32Array(rows * heads * slots * headWidth) }]];
+  });
+  return executable.run(
+    {
+      ...Object.fromEntries(caches.map(([name, tensor]) => [`past_key_values.${name}`, tensor])),
+      ...softPromptFeed(executable, rows, prompt.softPrompt),
+      input_ids: prompt.promptIds ?? int64([rows, 0], []),
+      position_ids: int64([rows, slots], positions.flat()),
+      attention_mask: int64([rows, slots], masks.flatMap((mask) => Array.from(mask))),
+      write_indices: int64([rows], new Array<number>(rows).fill(0)),
+    },
+    { into: Object.fromEntries(caches.map(([name, tensor]) => [`present.${name}`, tensor])), signal },
+  );
 }
 
 /** [soft prompt ; prompt]'s mask, a row of zeros and ones each. */
