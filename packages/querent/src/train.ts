@@ -11,6 +11,7 @@ import { collect, decodeGraph, generateOn, prefillGraph } from '@querent/llm-ada
 import type { Recipe, RecipeEvent, SelfCriticalHooks } from '@querent/training';
 import { recipeSchemas, trainRecipe } from '@querent/training';
 import type { Querent } from './create-querent.ts';
+import { withDocumentPlugins } from './plugins.ts';
 
 export interface TrainCallOptions {
   /** Folder that the recipe's data paths are relative to. */
@@ -35,6 +36,7 @@ export interface TrainCallOptions {
 export async function* train(querent: Querent, recipeFile: string, options: TrainCallOptions): AsyncGenerator<RecipeEvent, void> {
   const recipe = await readRecipe(recipeFile, options.override);
   const recipeFolder = dirname(resolve(recipeFile));
+  const registry = await withDocumentPlugins(querent.registry, { plugins: 'plugins' in recipe ? recipe.plugins : undefined, file: recipeFile });
   yield* trainRecipe(recipe, {
     recipeFolder,
     dataFolder: resolve(options.data),
@@ -42,9 +44,11 @@ export async function* train(querent: Querent, recipeFile: string, options: Trai
     cacheFolder: resolve(options.cache ?? resolve(recipeFolder, '..', 'cache')),
     engine: await querent.engine(options.engine),
     plugins: {
-      encoder: (name) => querent.registry.get('encoder', name),
-      bridge: (name) => querent.registry.get('bridge', name),
-      languageModel: (name) => querent.registry.get('language-model', name),
+      encoder: (name) => registry.get('encoder', name),
+      bridge: (name) => registry.get('bridge', name),
+      languageModel: (name) => registry.get('language-model', name),
+      dataset: (name) => registry.get('dataset', name),
+      objective: (name) => registry.get('objective', name),
     },
     selfCritical,
     ...(options.init === undefined ? {} : { init: resolve(options.init) }),

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { BridgePlugin, EncoderPlugin, Engine, Executable, LanguageModelPlugin } from '@querent/core';
+import type { BridgePlugin, DatasetPlugin, EncoderPlugin, Engine, Executable, LanguageModelPlugin, ObjectivePlugin } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { loadTokenizer, writeFileAtomic } from '@querent/hub';
 import { reportHtml } from './report.ts';
@@ -36,6 +36,9 @@ export interface TrainingPlugins {
   encoder(name: string): EncoderPlugin;
   bridge(name: string): BridgePlugin;
   languageModel(name: string): LanguageModelPlugin;
+  /** Needed by recipes that name a dataset or an objective of a plugin. */
+  dataset?(name: string): DatasetPlugin;
+  objective?(name: string): ObjectivePlugin;
 }
 
 export interface TrainRecipeOptions {

@@ -18,6 +18,7 @@ const args = {
   beams: { type: 'string', description: 'caption: hypotheses kept; what the model says when absent.', valueHint: 'N' },
   'length-penalty': { type: 'string', description: 'caption: exponent of the length that a beam is judged by; what the model says when absent.', valueHint: 'X' },
   shuffled: { type: 'boolean', description: 'caption: judge each caption against another image’s sentences: what is left is what the model says of any picture.' },
+  metric: { type: 'string', description: 'caption: a metric of a plugin beside the usual ones; several with commas between.', valueHint: 'NAME' },
   rerank: { type: 'string', description: 'retrieval: captions of an image that the matching head reads again. Default 128.', valueHint: 'K' },
   ...MODEL_ARGS,
   ...JSON_ARG,
@@ -55,18 +56,20 @@ async function captions(given: ParsedArgs<typeof args>, places: Places, signal: 
   const half = Math.floor(own.length / 2);
   const images = given.shuffled === true ? own.map((image, i) => ({ ...image, sentences: own[(i + half) % own.length]!.sentences })) : own;
   await using querent = await openQuerent(given);
+  const metrics = (given.metric ?? '').split(',').filter((name) => name !== '').map((name) => querent.registry.get('metric', name.trim())); // told before the model loads
   const model = await querent.load(places.model, { signal });
   let failed = 0;
   const onImageError = (filename: string, error: Error): void => {
     failed++;
     note(`${filename}   ${describeItemError(error)}`);
   };
-  const figures = await evaluateCaptionModel(model, images, places.images, { ...(numBeams === undefined ? {} : { numBeams }), ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }, { signal, onProgress, onImageError });
+  const figures = await evaluateCaptionModel(model, images, places.images, { ...(numBeams === undefined ? {} : { numBeams }), ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }, { signal, onProgress, onImageError, metrics });
   progressLine.clear();
-  const { Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond } = figures;
-  if (given.json) printJson({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond });
+  const { Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond, more = {} } = figures;
+  if (given.json) printJson({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond, ...(metrics.length === 0 ? {} : { more }) });
   else {
     for (const [name, value] of Object.entries({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr })) printLine(`${name.padEnd(8)} ${value.toFixed(4)}`);
+    for (const [metric, values] of Object.entries(more)) for (const [name, value] of Object.entries(values)) printLine(`${(name === metric ? name : `${metric} ${name}`).padEnd(8)} ${value.toFixed(4)}`);
     printLine(`${thousands(count)} images, ${imagesPerSecond.toFixed(1)} a second`);
   }
   return failed > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 /** Captions of an annotated set, scored: what `querent evaluate caption` prints. */
 import { join } from 'node:path';
-import type { LoadedModel } from '@querent/core';
+import type { LoadedModel, MetricPlugin } from '@querent/core';
 import { evaluateCaptions } from '@querent/evaluation';
 import type { CaptionFigures, CaptionedImage } from '@querent/evaluation';
 import { pipeline } from '../pipeline.ts';
@@ -17,11 +17,15 @@ export interface EvaluateOptions {
   readonly onProgress?: (progress: EvaluateProgress) => void;
   /** An image that cannot be captioned: it counts as an empty caption, which scores 0. */
   readonly onImageError?: (filename: string, error: Error) => void;
+  /** Metrics of plugins, over the captions and the images' sentences, beside the usual ones. */
+  readonly metrics?: readonly MetricPlugin[];
 }
 
 /** The figures, under their published names, and how fast it went: decoding, encoding and generating together. */
 export interface CaptionEvaluation extends CaptionFigures {
   readonly imagesPerSecond: number;
+  /** Figures of `metrics`, by metric and figure. */
+  readonly more?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /**
@@ -38,7 +42,12 @@ export async function evaluateCaptionModel(
   options: EvaluateOptions = {},
 ): Promise<CaptionEvaluation> {
   const { predictions, imagesPerSecond } = await captionImages(model, images, imageFolder, how, options);
-  return { ...evaluateCaptions(predictions, images), imagesPerSecond };
+  const figures = { ...evaluateCaptions(predictions, images), imagesPerSecond };
+  if (options.metrics === undefined || options.metrics.length === 0) return figures;
+  const judged = images.map(({ filename, sentences }) => ({ id: filename, prediction: predictions.get(filename) ?? '', reference: sentences.map(({ raw }) => raw) }));
+  const more: Record<string, Readonly<Record<string, number>>> = {};
+  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, {}, options.signal === undefined ? {} : { signal: options.signal })).figures;
+  return { ...figures, more };
 }
 
 /** A caption of each image, by file name; an empty one where it could not be read. */

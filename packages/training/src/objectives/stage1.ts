@@ -2,7 +2,7 @@
  * Stage 1 of BLIP-2 as one graph: the queries learn to see what a text says. ITC, ITM and ITG share one pass of the
  * queries over the image; each has its own mask (see the Q-Former). Read `itc.ts`, `itm.ts`, `itg.ts` for the losses.
  */
-import type { Bridge, Tensor } from '@querent/core';
+import type { Bridge, BridgeEncoding, Tensor } from '@querent/core';
 import { QuerentError, int64 } from '@querent/core';
 import { add, concat, constant, equal, filled, cast, gather, mul, range, slice, where } from '@querent/graph';
 import { itc } from './itc.ts';
@@ -25,6 +25,8 @@ export interface Stage1Inputs {
   readonly attentionMask: Tensor;
   /** int64 [batch] */
   readonly imageIds: Tensor;
+  /** What the bridge made of the features, where somebody else reads it too. Default: it is computed here. */
+  readonly image?: BridgeEncoding;
   /** Gumbel noise float32 [batch, batch] each, or negatives that are already drawn. Needed by ITM. */
   readonly negatives?: { readonly images: Tensor; readonly texts: Tensor } | HardNegatives;
 }
@@ -45,7 +47,7 @@ export function stage1(bridge: Bridge, inputs: Stage1Inputs, options: Stage1Opti
   const { weights } = options;
   const labelSmoothing = options.labelSmoothing ?? 0.1;
   const text = { inputIds: inputs.inputIds, attentionMask: inputs.attentionMask };
-  const image = bridge.encode(inputs.features);
+  const image = inputs.image ?? bridge.encode(inputs.features);
   const losses: Record<string, Tensor> = {};
 
   if (weights.itc > 0 || weights.itm > 0) {

@@ -8,7 +8,8 @@ import { join, resolve } from 'node:path';
 import type { JsonSchema, LanguageModelPlugin, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder, withoutGguf } from '@querent/hub';
-import { readAnnotations } from '../data/annotations.ts';
+import { annotatedImages } from '../data/annotated-images.ts';
+import type { AnnotationSource } from '../data/annotated-images.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
 import { createTextEncoder } from '../data/encode-text.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
@@ -22,6 +23,8 @@ import { openBert, tokenizerFile, withDecoderToken } from './bert-start.ts';
 import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun } from './common.ts';
+import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
+import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
@@ -36,7 +39,7 @@ interface BridgeRecipeParts {
   /** Folder of the frozen encoder. */
   readonly encoder: string;
   readonly images: string;
-  readonly annotations: { readonly file: string; readonly splits: readonly string[] };
+  readonly annotations: AnnotationSource;
   readonly views: ViewOptions;
   readonly maxTokens: number;
   /** Train a LayerNorm on the features (`ln_vision`): for encoders without a norm of their own at the end. */
@@ -55,12 +58,16 @@ export interface Stage1Recipe extends Stage1Numbers, BridgeRecipeParts {
   readonly tokenizer: string;
   /** Folder of a trained BERT that the bridge begins as: its sizes are the config's where that is silent. Not beside `init`. */
   readonly bert?: string;
+  /** Losses of plugins beside the three. */
+  readonly objectives?: readonly ObjectiveChoice[];
 }
 
 export interface Stage2Recipe extends Stage2Numbers, BridgeRecipeParts {
   readonly kind: 'stage2';
   /** Folder of the frozen language model: the one line that changes. */
   readonly language_model: string;
+  /** Losses of plugins beside the language model's. */
+  readonly objectives?: readonly ObjectiveChoice[];
 }
 
 export interface SelfCriticalRecipe extends SelfCriticalNumbers, BridgeRecipeParts {
@@ -98,6 +105,7 @@ export const stage1RecipeSchema: JsonSchema = {
     tokenizer: { type: 'string', description: "The bridge's tokenizer, a folder or file relative to the recipe." },
     bert: { type: 'string', description: 'The folder of a trained BERT that the bridge begins as, relative to the recipe: its sizes are the config’s where that is silent.' },
     weights: sourceProperties.weights,
+    objectives: objectivesSchema,
   },
   required: [...partsRequired, 'tokenizer', 'weights'],
   additionalProperties: false,
@@ -111,6 +119,7 @@ export const stage2RecipeSchema: JsonSchema = {
     language_model: languageModel,
     prompt: sourceProperties.prompt,
     prefixShare: sourceProperties.prefixShare,
+    objectives: objectivesSchema,
   },
   required: [...partsRequired, 'language_model'],
   additionalProperties: false,
@@ -137,11 +146,12 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
   const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins);
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
-  const images = await readAnnotations(join(options.dataFolder, recipe.annotations.file), recipe.annotations.splits);
+  const objectives = chooseObjectives('objectives' in recipe ? recipe.objectives : undefined, options.plugins.objective);
+  const images = await annotatedImages(recipe.annotations, { ...options, dataset: options.plugins.dataset });
   const cache = yield* features(recipe, images, options);
   try {
     const initial = init === undefined ? begun : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
-    return await runOver({ bridge, images, cache, initial }, recipe, options);
+    return await runOver({ bridge, images, cache, initial, objectives }, recipe, options);
   } catch (error) {
     await cache.close();
     throw error;
@@ -153,10 +163,11 @@ interface OpenedParts {
   readonly images: readonly AnnotatedImage[];
   readonly cache: FeatureCache;
   readonly initial: ParameterSet | undefined;
+  readonly objectives: readonly ChosenObjective[];
 }
 
 /** The run over parts that are open; it closes the cache in the end. */
-async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
+async function runOver({ bridge, images, cache, initial, objectives }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const { plugin, config, folderConfig } = bridge;
   const source = cachedFeatures(cache);
@@ -165,7 +176,7 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
     const tokenizerPath = at(recipe.tokenizer);
     const { tokenizer, document } = recipe.bert === undefined ? { tokenizer: await loadTokenizer(tokenizerPath), document: tokenizerFile(tokenizerPath) } : await withDecoderToken(tokenizerPath);
     return prepareStage1(recipe, {
-      plugin, config, source, close,
+      plugin, config, source, close, objectives,
       pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
       tokens: textTokens(tokenizer, tokenizerPath),
       ...(initial === undefined ? {} : { initial }),
@@ -184,7 +195,7 @@ async function runOver({ bridge, images, cache, initial }: OpenedParts, recipe: 
   const tokenizer = await loadTokenizer(at(recipe.language_model));
   const frozen = new Map([...(await withoutGguf(languageFolder.parameters))].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
   const parts: Stage2Parts = {
-    plugin, config, source, close, languageModel, tokenizer, frozen,
+    plugin, config, source, close, objectives, languageModel, tokenizer, frozen,
     languageConfig: languageFolder.config,
     pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
     ...(initial === undefined ? {} : { initial }),

@@ -16,6 +16,8 @@ export interface RunNumbers {
   readonly maxGradNorm?: number;
   readonly averageDecay?: number;
   readonly checkpointSeconds?: number;
+  /** Packages of plugins that the recipe needs. */
+  readonly plugins?: readonly string[];
 }
 
 /** JSON Schema of {@link RunNumbers}' keys. */
@@ -74,6 +76,7 @@ export const runNumbersProperties: Readonly<Record<string, JsonSchema>> = {
   accumulate: { type: 'integer', minimum: 1, description: 'Batches summed into one update.' },
   maxGradNorm: { type: 'number', exclusiveMinimum: 0, description: 'Clip the global norm of the gradients.' },
   averageDecay: { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1, description: 'Keep a running average of the weights and save that.' },
+  plugins: { type: 'array', items: { type: 'string', minLength: 1 }, maxItems: 64, description: 'Packages of plugins that this recipe needs; they must be installed.' },
   checkpointSeconds: { type: 'number', exclusiveMinimum: 0, description: 'Time between checkpoints. Default 120.' },
 };
 
@@ -88,9 +91,18 @@ export const sourceProperties: Readonly<Record<SourceKey, JsonSchema>> = {
   images: { type: 'string', description: 'The folder of the pictures, relative to the data folder.' },
   annotations: {
     type: 'object',
-    description: 'The captions, in a Karpathy-style file relative to the data folder, and the splits of it to read.',
-    properties: { file: { type: 'string' }, splits: { type: 'array', items: { type: 'string' }, minItems: 1 } },
-    required: ['file', 'splits'],
+    description: 'The captions, in a Karpathy-style file relative to the data folder or in a dataset of a plugin, and the splits of it to read.',
+    properties: {
+      file: { type: 'string', description: 'A Karpathy-style file.' },
+      dataset: { type: 'string', minLength: 1, description: 'The name of a dataset plugin, instead of a file.' },
+      config: { type: 'object', description: 'Options of that dataset.' },
+      splits: { type: 'array', items: { type: 'string' }, minItems: 1 },
+    },
+    required: ['splits'],
+    oneOf: [
+      { title: 'a file', required: ['file'] },
+      { title: 'a dataset', required: ['dataset'] },
+    ],
     additionalProperties: false,
   },
   maxTokens: { type: 'integer', minimum: 3, description: 'Captions are cut after so many tokens.' },

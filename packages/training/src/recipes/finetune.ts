@@ -11,7 +11,8 @@ import type { JsonObject, ModelFolder, Tokenizer } from '@querent/hub';
 import { isJsonObject, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
 import type { PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
-import { readAnnotations } from '../data/annotations.ts';
+import { annotatedImages } from '../data/annotated-images.ts';
+import type { AnnotationSource } from '../data/annotated-images.ts';
 import { createTextEncoder } from '../data/encode-text.ts';
 import type { AugmentationOptions } from '../data/feature-source.ts';
 import { encodedPictures } from '../data/feature-source.ts';
@@ -36,7 +37,7 @@ export interface FinetuneRecipe extends RunNumbers, Pick<Stage2Numbers, 'labelSm
   /** The trained folder to go on from, relative to the recipe; `--init` comes before it. */
   readonly init?: string;
   readonly images: string;
-  readonly annotations: { readonly file: string; readonly splits: readonly string[] };
+  readonly annotations: AnnotationSource;
   readonly maxTokens: number;
   readonly augment: AugmentationOptions;
   /** The encoder's learning rate is scaled by `layerDecay ** (layers above this one)`. 1 is the same rate everywhere. */
@@ -99,7 +100,7 @@ export async function prepareFinetune(recipe: FinetuneRecipe, options: TrainReci
   const encoder = encoderOf(init, options);
   const bridge = bridgeOf(init.config, options.plugins);
   const processor = createImageProcessor(preprocessingOf(init, encoder));
-  const images = await readAnnotations(join(options.dataFolder, recipe.annotations.file), recipe.annotations.splits);
+  const images = await annotatedImages(recipe.annotations, { ...options, dataset: options.plugins.dataset });
   const tokenizer = await loadTokenizer(needed(init.tokenizerFile, path, 'tokenizer.json'));
   const initial = await trainedWeights(init, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`));
   const statistics = new Map([...initial].filter(([name]) => STATISTICS.test(name)));

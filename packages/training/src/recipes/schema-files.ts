@@ -46,7 +46,7 @@ function rows(schema: JsonSchema, path = ''): string[] {
 function typeText(property: JsonSchema): string {
   if (property['const'] !== undefined) return `\`${JSON.stringify(property['const'])}\``;
   if (Array.isArray(property['enum'])) return property['enum'].map((value) => `\`${JSON.stringify(value)}\``).join(', ');
-  if (Array.isArray(property['oneOf'])) {
+  if (Array.isArray(property['oneOf']) && property['type'] === undefined) {
     return property['oneOf'].map((branch) => `\`{ ${Object.entries(objectOf(objectOf(branch)['properties'])).map(([key, value]) => keyText(key, objectOf(value), objectOf(branch))).join(', ')} }\``).join(' or ');
   }
   if (property['type'] === 'array') return `list of ${typeText(objectOf(property['items']))}`;

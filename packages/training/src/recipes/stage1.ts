@@ -15,6 +15,8 @@ import type { Stage1Weights } from '../objectives/stage1.ts';
 import { stage1 } from '../objectives/stage1.ts';
 import { initialise, trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
+import { addObjectives, isRead } from './plugin-objectives.ts';
+import type { ChosenObjective } from './plugin-objectives.ts';
 
 export interface Stage1Numbers extends RunNumbers {
   readonly weights: Stage1Weights;
@@ -33,6 +35,8 @@ export interface Stage1Parts {
   readonly frozen?: ParameterSet;
   /** Weights to begin with; what is missing is drawn. */
   readonly initial?: ParameterSet;
+  /** Losses of plugins. */
+  readonly objectives?: readonly ChosenObjective[];
   readonly save: PreparedRun['save'];
   /** Frees what the parts hold open. */
   readonly close?: () => Promise<void>;
@@ -48,17 +52,22 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
   const features = source.features(g);
   const batchDim = features.shape[0]!;
   const needsNoise = numbers.weights.itm > 0;
-  const losses = stage1(
+  const image = bridge.encode(features);
+  const text = { inputIds: g.input('input_ids', 'int64', [batchDim, 'tokens']), attentionMask: g.input('attention_mask', 'int64', [batchDim, 'tokens']) };
+  const imageIds = g.input('image_ids', 'int64', [batchDim]);
+  const own = stage1(
     bridge,
     {
       features,
-      inputIds: g.input('input_ids', 'int64', [batchDim, 'tokens']),
-      attentionMask: g.input('attention_mask', 'int64', [batchDim, 'tokens']),
-      imageIds: g.input('image_ids', 'int64', [batchDim]),
+      ...text,
+      imageIds,
+      image,
       ...(needsNoise ? { negatives: { images: g.input('image_noise', 'float32', [batchDim, batchDim]), texts: g.input('text_noise', 'float32', [batchDim, batchDim]) } } : {}),
     },
     { weights: numbers.weights, decoderToken: tokens.dec, ...(numbers.labelSmoothing === undefined ? {} : { labelSmoothing: numbers.labelSmoothing }) },
   );
+  const { losses, noise } = addObjectives(g, own, parts.objectives ?? [], { features, bridge, image, text, imageIds });
+  const readsImageIds = isRead(g, 'image_ids');
   const graph = trainingGraph(g, losses, (name) => parts.frozen?.has(name) !== true);
   const maskTerms = dropout === undefined ? [] : dimTerms(dropout.elements());
   const longest = maxTokens(pairs) + 2;
@@ -86,7 +95,8 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
         input_ids: { dtype: 'int64', shape: [batch, text.width], data: text.ids },
         attention_mask: { dtype: 'int64', shape: [batch, text.width], data: text.mask },
       };
-      if (numbers.weights.itc > 0 || needsNoise) feeds['image_ids'] = { dtype: 'int64', shape: [batch], data: BigInt64Array.from(images, BigInt) };
+      Object.assign(feeds, noise({ batch, tokens: text.width }, random));
+      if (readsImageIds) feeds['image_ids'] = { dtype: 'int64', shape: [batch], data: BigInt64Array.from(images, BigInt) };
       if (needsNoise) {
         feeds['image_noise'] = gumbelNoise(batch, batch, random);
         feeds['text_noise'] = gumbelNoise(batch, batch, random);

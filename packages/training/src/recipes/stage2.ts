@@ -4,7 +4,7 @@
  * the language-modelling loss, encoder-decoder ones with the prefix-LM loss.
  */
 import { padRows } from '@querent/hub';
-import type { BridgeConfig, BridgePlugin, GraphScope, LanguageModelPlugin, ParameterSet, Tensor, TensorData } from '@querent/core';
+import type { BridgeConfig, BridgePlugin, GraphScope, LanguageModelLoss, LanguageModelPlugin, ParameterSet, Tensor, TensorData } from '@querent/core';
 import { createGraph, dimTerms, linear } from '@querent/graph';
 import type { Tokenizer } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
@@ -13,6 +13,8 @@ import type { CaptionPairs } from '../data/image-captions.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
+import { addObjectives } from './plugin-objectives.ts';
+import type { ChosenObjective } from './plugin-objectives.ts';
 import { startValues } from './stage1.ts';
 
 export interface Stage2Numbers extends RunNumbers {
@@ -37,6 +39,8 @@ export interface Stage2Parts {
   readonly frozen: ParameterSet;
   /** Stage 1's weights, or none to skip stage 1. */
   readonly initial?: ParameterSet;
+  /** Losses of plugins. */
+  readonly objectives?: readonly ChosenObjective[];
   readonly save: PreparedRun['save'];
   /** Frees what the parts hold open. */
   readonly close?: () => Promise<void>;
@@ -59,19 +63,19 @@ export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): Prepa
   const bridge = parts.plugin.build(g, parts.config, dropout === undefined ? {} : { dropout: dropout.apply });
   const features = source.features(g);
   const batchDim = features.shape[0]!;
-  const { queries } = bridge.encode(features);
-  const { loss } = languageModel.loss(
-    g.scope(LANGUAGE_MODEL_SCOPE),
-    {
-      softPrompt: languageProjection(g, queries, languageModel.width(languageConfig)),
-      promptIds: g.input('prompt_ids', 'int64', [batchDim, 'prompt']),
-      promptMask: g.input('prompt_mask', 'int64', [batchDim, 'prompt']),
-      labels: g.input('labels', 'int64', [batchDim, 'labels']),
-    },
-    languageConfig,
-    { labelSmoothing: numbers.labelSmoothing ?? 0 },
-  );
-  const graph = trainingGraph(g, { loss }, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`) && !parts.frozen.has(name));
+  const image = bridge.encode(features);
+  const texts = {
+    promptIds: g.input('prompt_ids', 'int64', [batchDim, 'prompt']),
+    promptMask: g.input('prompt_mask', 'int64', [batchDim, 'prompt']),
+    labels: g.input('labels', 'int64', [batchDim, 'labels']),
+  };
+  const languageModelLoss = (queries: Tensor, { labelSmoothing = numbers.labelSmoothing ?? 0 }: { readonly labelSmoothing?: number } = {}): LanguageModelLoss => {
+    const softPrompt = languageProjection(g, queries, languageModel.width(languageConfig));
+    return languageModel.loss(g.scope(LANGUAGE_MODEL_SCOPE), { softPrompt, ...texts }, languageConfig, { labelSmoothing });
+  };
+  const { loss } = languageModelLoss(image.queries);
+  const { losses, noise } = addObjectives(g, { loss }, parts.objectives ?? [], { features, bridge, image, languageModelLoss });
+  const graph = trainingGraph(g, losses, (name) => !name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`) && !parts.frozen.has(name));
   const maskTerms = dropout === undefined ? [] : dimTerms(dropout.elements());
   const pool = dropout === undefined ? undefined : createMaskPool(rate, evaluateDim(maskTerms, { batch: numbers.batch }), randomAt(numbers.seed, 0, 5));
   const plan = createBatchPlan({ samples: pairs.corpus.length, batchSize: numbers.batch, seed: numbers.seed, lengthOf: pairs.corpus.lengthOf });
@@ -104,6 +108,7 @@ export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): Prepa
         prompt_mask: { dtype: 'int64', shape: [batch, prompt.width], data: prompt.mask },
         labels: { dtype: 'int64', shape: [batch, labels.width], data: labels.ids },
       };
+      Object.assign(feeds, noise({ batch, prompt: prompt.width, labels: labels.width }, random));
       if (pool !== undefined) feeds['dropout_mask'] = pool.take(evaluateDim(maskTerms, { batch }), random);
       return { feeds, samples: batch };
     },
