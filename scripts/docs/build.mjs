@@ -55,7 +55,7 @@ function render(page, text, known, assets) {
         return html.replace(/src="([^"]+)"/g, (_, src) => `src="${escape(target(src) ?? src)}"`);
       },
       heading({ tokens, depth, text: plain }) {
-        const slug = plain.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replace(/\s/g, '-');
+        const slug = plain.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replace(/\s/g, '-');
         const count = slugs.get(slug) ?? 0;
         slugs.set(slug, count + 1);
         return `<h${depth} id="${escape(count === 0 ? slug : `${slug}-${count}`)}">${this.parser.parseInline(tokens)}</h${depth}>\n`;

@@ -61,6 +61,14 @@ export function parseExamples(page: string, text: string): Example[] {
   });
 }
 
+/** `querent …` lines of the shell blocks of a page, as words. Its JSON block that names a pipeline's schema is beside them. */
+export function parseCommands(text: string): { readonly commands: readonly (readonly string[])[]; readonly document: string | undefined } {
+  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)\n```/g)].flatMap(([, block = '']) => block.split('\n'));
+  const lines = blocks.filter((line) => line.startsWith('querent ')).map((line) => line.replace(/\s+#.*$/, ''));
+  const words = (line: string): string[] => [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
+  return { commands: lines.map((line) => words(line).slice(1)), document: /```json\n(\{ "\$schema"[\s\S]*?)\n```/.exec(text)?.[1] };
+}
+
 /** All examples of the pages that people read first: the top README and those of the packages. */
 export async function readmeExamples(): Promise<Example[]> {
   const packages = (await readdir(join(ROOT, 'packages'))).map((name) => join('packages', name, 'README.md')).filter((page) => existsSync(join(ROOT, page)));
@@ -72,6 +80,14 @@ export async function examplesOf(pages: readonly string[]): Promise<Example[]> {
   return read.flat();
 }
 
+/** A step of stage 2 on two photographs. */
+const RECIPE = {
+  kind: 'stage2', encoder: 'models/efficientnet-lite0', language_model: 'models/querent-mini-lm', images: '.', annotations: { file: 'annotations.json', splits: ['val'] }, maxTokens: 16,
+  views: { count: 1, seed: 7, scale: [0.9, 1] }, num_query_tokens: 4, labelSmoothing: 0, dropout: 0, seed: 1, batch: 2, epochs: 1, maxGradNorm: 1,
+  qformer_config: { model_type: 'blip_2_qformer', vocab_size: 64, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64, max_position_embeddings: 24, encoder_hidden_size: 320 },
+  schedule: { type: 'linear_warmup_cosine', peak: 1e-3, minimum: 1e-5, warmupSteps: 1 }, optimiser: { betas: [0.9, 0.98], epsilon: 1e-8, weightDecay: 0.05 },
+};
+
 /** What examples read, in the folder that they run in: photographs, models, annotations, a small OPT behind a bridge. */
 export async function furnish(folder: string, models: string = join(ROOT, 'models')): Promise<void> {
   await mkdir(join(folder, 'photos'), { recursive: true });
@@ -79,6 +95,9 @@ export async function furnish(folder: string, models: string = join(ROOT, 'model
   await symlink(models, join(folder, 'models'));
   const images = ['a.jpg', 'b.jpg'].map((filename) => ({ filename, split: 'val', sentences: [{ raw: 'A dog runs through the grass.' }, { raw: 'A brown dog in a field.' }] }));
   await writeFile(join(folder, 'annotations.json'), JSON.stringify({ images }));
+  await writeFile(join(folder, 'pairs.jsonl'), '{"image":"a.jpg","caption":"a cat"}\n{"image":"b.jpg","caption":"a raccoon in the grass"}\n');
+  await writeFile(join(folder, 'recipe.json'), JSON.stringify(RECIPE));
+  await cp(join(GOLDENS, 'blip2-opt'), join(folder, 'blip2-opt'), { recursive: true });
   for (const file of ['config.json', 'model.safetensors']) await cp(join(GOLDENS, 'blip2-opt', file), join(folder, file));
 }
 

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 async function pages(): Promise<string[]> {
   const packages = (await readdir(join(ROOT, 'packages'))).map((name) => join('packages', name, 'README.md'));
   const docs = (await readdir(join(ROOT, 'docs'), { recursive: true })).filter((name) => name.endsWith('.md')).map((name) => join('docs', name));
-  return ['README.md', 'CONTRIBUTING.md', join('test', 'photos', 'README.md'), ...docs, ...packages].filter((page) => existsSync(join(ROOT, page)));
+  return ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', join('test', 'photos', 'README.md'), ...docs, ...packages].filter((page) => existsSync(join(ROOT, page)));
 }
 
 it('links of README, docs and packages lead to files that are there', async () => {
@@ -24,4 +24,10 @@ it('links of README, docs and packages lead to files that are there', async () =
     }
   }
   expect(broken).toEqual([]);
+});
+
+it('docs/index.md lists every page of docs', async () => {
+  const index = await readFile(join(ROOT, 'docs', 'index.md'), 'utf8');
+  const missing = (await readdir(join(ROOT, 'docs'), { recursive: true })).filter((name) => name.endsWith('.md') && name !== 'index.md').filter((name) => !index.includes(`](${name.replaceAll('\\', '/')}`));
+  expect(missing).toEqual([]);
 });

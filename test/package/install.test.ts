@@ -88,7 +88,7 @@ describe('the packed packages', () => {
     expect(typeof result.text).toBe('string');
     const line = await run(node, [join('node_modules', '@querent', 'cli', 'dist', 'bin.js'), 'caption', 'cat.jpg', '--model', model, '--json'], { cwd: folder, timeout: 280_000 });
     expect(JSON.parse(line.stdout)).toMatchObject({ image: 'cat.jpg', text: result.text });
-  });
+  }, 600_000);
 
   it.skipIf(missing !== undefined)(`run the examples of the READMEs from TypeScript${missing === undefined ? '' : ` (skipped: ${missing})`}`, async () => {
     const models = join(folder, 'node_modules', '@querent', 'mini', 'models');
