@@ -172,6 +172,7 @@ async function runOver({ bridge, images, cache, initial, objectives }: OpenedPar
   const { plugin, config, folderConfig } = bridge;
   const source = cachedFeatures(cache);
   const close = (): Promise<void> => cache.close();
+  const plugins = recipe.plugins === undefined ? {} : { plugins: recipe.plugins }; // the trained folder needs them too
   if (recipe.kind === 'stage1') {
     const tokenizerPath = at(recipe.tokenizer);
     const { tokenizer, document } = recipe.bert === undefined ? { tokenizer: await loadTokenizer(tokenizerPath), document: tokenizerFile(tokenizerPath) } : await withDecoderToken(tokenizerPath);
@@ -182,7 +183,7 @@ async function runOver({ bridge, images, cache, initial, objectives }: OpenedPar
       ...(initial === undefined ? {} : { initial }),
       save: (weights, folder) =>
         saveModelFolder(folder, {
-          config: { architectures: ['Blip2ForImageTextRetrieval'], ...folderConfig, vision_config: { from: fromOf(folder, at(recipe.encoder)) } },
+          config: { architectures: ['Blip2ForImageTextRetrieval'], ...plugins, ...folderConfig, vision_config: { from: fromOf(folder, at(recipe.encoder)) } },
           parameters: weights,
           tokenizer: document,
           dtype: 'float32',
@@ -203,6 +204,7 @@ async function runOver({ bridge, images, cache, initial, objectives }: OpenedPar
       saveModelFolder(folder, {
         config: {
           architectures: ['Blip2ForConditionalGeneration'],
+          ...plugins,
           ...folderConfig,
           vision_config: { from: fromOf(folder, at(recipe.encoder)) },
           text_config: { from: fromOf(folder, at(recipe.language_model)) },
