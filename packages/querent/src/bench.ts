@@ -8,6 +8,8 @@ export { benchDecode } from './bench-decode.ts';
 export type { BenchDecodeOptions, BenchDecodeResult } from './bench-decode.ts';
 export { BENCH_INFER_PRESETS, writeRandomCheckpoint } from './bench-infer-checkpoint.ts';
 export type { RandomCheckpointOptions } from './bench-infer-checkpoint.ts';
+export { benchInfer } from './bench-infer.ts';
+export type { BenchInferOptions, BenchInferResult } from './bench-infer.ts';
 export { benchEngine } from './bench-engines.ts';
 export type { BenchEngineOptions, EngineBenchmark } from './bench-engines.ts';
 export type { BenchTrainResult } from '@querent/training';
