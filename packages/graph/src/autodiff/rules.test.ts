@@ -3,7 +3,6 @@
  * small inputs; its loss weighs all outputs with random numbers. Values lie on shifted grids, so that none are tied and none
  * are near 0, where some operators have a kink. `QUERENT_SEED` chooses other inputs. onnxruntime then runs the same gradients.
  */
-import type { TensorData } from '@querent/core';
 import { describe, expect, test } from 'vitest';
 import type { Built } from '../../test/gradient-cases.ts';
 import { GRADIENT_CASES, asFloat32, build, float64 } from '../../test/gradient-cases.ts';
