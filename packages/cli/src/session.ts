@@ -18,6 +18,11 @@ export function usePlugins(names: readonly string[]): void {
   pluginNames = names;
 }
 
+/** What `--plugin` names, in its order. */
+export function namedPlugins(): readonly string[] {
+  return pluginNames;
+}
+
 /** A Querent with the named plugins. The caller disposes it. */
 export async function openQuerent(args: EngineArgs = {}): Promise<Querent> {
   const { createQuerent } = await import('querent');

@@ -4,6 +4,7 @@
  */
 import { QuerentError, findMistakes } from '@querent/core';
 import type { ConfigMistake, JsonSchema, TaskPlugin } from '@querent/core';
+import { documentPluginsSchema } from './plugins.ts';
 import { inputNames } from './task-stage.ts';
 
 /** Tries again items whose failure may pass. */
@@ -38,6 +39,8 @@ export type DocumentSink = { readonly jsonl: string } | { readonly json: string 
 export interface PipelineDocument {
   readonly $schema?: string;
   readonly model: string;
+  /** Packages whose tasks the stages may name. */
+  readonly plugins?: readonly string[];
   readonly engine?: string;
   readonly precision?: 'fp32' | 'fp16' | 'int8' | 'int4';
   readonly source: DocumentSource;
@@ -80,6 +83,7 @@ export function pipelineSchema(tasks: readonly TaskPlugin[]): JsonSchema {
     properties: {
       $schema: { type: 'string', description: 'Where this schema is, for editors.' },
       model: path('The model of all stages that name no other: a folder, or a name on the hub. A stage that it cannot do is given to the model in the folder of the same name with -retrieval, if there is one.'),
+      plugins: documentPluginsSchema,
       engine: path('Engine and backend, for instance onnxruntime:cpu.'),
       precision: { enum: ['fp32', 'fp16', 'int8', 'int4'], description: 'How frozen weights are held. Default: as the file has them.' },
       source: {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writeTinyModel } from '../test/tiny-models.ts';
 import { createQuerent } from './create-querent.ts';
 import { importPlugins, withDocumentPlugins } from './plugins.ts';
+import { runPipeline } from './run-document.ts';
 
 let root = '';
 const metric = (name: string, rest = ''): string => `{ kind: 'metric', name: '${name}', contract: 1, evaluate: () => ({ figures: {} }) ${rest} }`;
@@ -100,6 +101,27 @@ describe('withDocumentPlugins', () => {
     const own = { kind: 'metric', name: 'exact', contract: 1, evaluate: () => ({ figures: {} }) };
     await expect(from(['querent-plugin-exact'], createRegistry([own]))).rejects.toEqual(coded('QRT_PLUGIN_INVALID', /would replace one that is there/));
   });
+});
+
+test('a pipeline document finds the tasks of the packages that it names', async () => {
+  const model = await writeTinyModel(join(root, 'document'), 'llama');
+  await install('querent-plugin-shout', `export default {
+    kind: 'task', name: 'shout', contract: 1, description: 'Says a text loudly.',
+    input: { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] },
+    output: { type: 'object', properties: { loud: { type: 'string' } }, required: ['loud'] },
+    async *run({ text }) { yield { loud: text.toUpperCase() }; },
+  };`);
+  const document = { model, plugins: ['querent-plugin-shout'], source: { list: [{ text: 'hello' }] }, stages: [{ task: 'shout' }] };
+  await using querent = await createQuerent({ inPlace: true, threads: 1 });
+  const before = process.cwd();
+  try {
+    process.chdir(root);
+    const results: unknown[] = [];
+    for await (const event of runPipeline(document, { querent })) if (event.type === 'item') results.push(event.result);
+    expect(results).toEqual([expect.objectContaining({ text: 'hello', loud: 'HELLO' })]);
+  } finally {
+    process.chdir(before);
+  }
 });
 
 test('a model whose config names a plugin’s encoder loads when the package is installed', async () => {

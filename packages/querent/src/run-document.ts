@@ -9,6 +9,7 @@ import type { LoadedModel, Progress, QuerentError, Stage, StageMetrics, TaskPlug
 import type { Querent } from './create-querent.ts';
 import type { DocumentStage, PipelineDocument } from './pipeline-document.ts';
 import { mistaken, parsePipeline, stageOptions } from './pipeline-document.ts';
+import { withDocumentPlugins } from './plugins.ts';
 import { digestOf, openFileSink } from './run-document-sink.ts';
 import type { FileSink } from './run-document-sink.ts';
 import { countOf, itemsOf } from './run-document-source.ts';
@@ -54,8 +55,10 @@ export async function* runPipeline(document: string | PipelineDocument, options:
   const { querent, signal, restart = false, everyMs = 200 } = options;
   const file = typeof document === 'string' ? document : undefined;
   const baseDir = resolve(options.baseDir ?? (file === undefined ? '.' : dirname(file)));
-  const tasks = querent.registry.list('task');
-  const parsed = parsePipeline(file === undefined ? document : await readJson(file), { tasks, ...(file === undefined ? {} : { file }) });
+  const given: unknown = file === undefined ? document : await readJson(file);
+  const plugins = typeof given === 'object' && given !== null && 'plugins' in given ? given.plugins : undefined;
+  const tasks = (await withDocumentPlugins(querent.registry, { plugins, ...(file === undefined ? {} : { file }) })).list('task');
+  const parsed = parsePipeline(given, { tasks, ...(file === undefined ? {} : { file }) });
   const sink = await sinkOf(parsed, baseDir, restart);
   const { controller, unlink } = linkSignals(signal === undefined ? [] : [signal]);
   const loaded = new Map<string, Promise<VisionLanguageModel>>();

@@ -4,6 +4,7 @@ import type { Comparison, VerifyReport } from 'querent/verify';
 import { JSON_ARG, MODEL_ARGS, defineCliCommand } from '../command.ts';
 import type { Command } from '../command.ts';
 import { note, printJson, printLine } from '../output.ts';
+import { namedPlugins } from '../session.ts';
 
 const args = { engine: MODEL_ARGS.engine, ...JSON_ARG } as const;
 
@@ -18,7 +19,7 @@ const command: Command<typeof args> = defineCliCommand({
     let isWithin = true;
     for (const folder of positionals) {
       signal.throwIfAborted();
-      const report = await verify(folder, given.engine === undefined ? {} : { engine: given.engine });
+      const report = await verify(folder, { plugins: namedPlugins(), ...(given.engine === undefined ? {} : { engine: given.engine }) });
       isWithin &&= report.isWithin;
       if (given.json) printJson({ ...report, outputs: report.outputs.map(finite) });
       else printReport(report);

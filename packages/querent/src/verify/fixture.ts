@@ -1,7 +1,7 @@
 /** A fixture folder: what it holds decides what it is; its name never does. Everything in it is checked before it is believed. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ParameterSet, TensorData } from '@querent/core';
+import type { ParameterSet, Plugin, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { isJsonObject, loadTensors, readJsonObjectIfThere, readSafetensors } from '@querent/hub';
 import type { JsonObject } from '@querent/hub';
@@ -15,6 +15,8 @@ export interface Fixture {
   readonly folder: string;
   /** `engine:backend` that its graphs run on. */
   readonly engine: string;
+  /** Plugins beside the built-in ones; they come first. */
+  readonly plugins: readonly Plugin[];
   /** `config.json`; undefined for what has no model (optimisers, images, tokenizers). */
   readonly config: JsonObject | undefined;
   /** `expected.json`: ids, options, notes. */
@@ -28,13 +30,14 @@ export interface Fixture {
 }
 
 /** @throws QuerentError QRT_FILE when there is no such folder, QRT_CHECKPOINT_FORMAT and QRT_CONFIG_UNREADABLE for damaged files. */
-export async function openFixture(folder: string, engine = 'onnxruntime:cpu'): Promise<Fixture> {
+export async function openFixture(folder: string, engine = 'onnxruntime:cpu', plugins: readonly Plugin[] = []): Promise<Fixture> {
   const isFolder = await stat(folder).then((found) => found.isDirectory(), () => false);
   if (!isFolder) throw new QuerentError('QRT_FILE', `There is no folder ${folder}.`, { fix: 'Name a folder with config.json, model.safetensors, inputs.safetensors and expected.safetensors.', details: { folder } });
   const tensors = async (file: string): Promise<Tensors> => loadTensors(await tensorsIfThere(join(folder, file)));
   return {
     folder,
     engine,
+    plugins,
     config: await readJsonObjectIfThere(join(folder, 'config.json')),
     notes: (await readJsonObjectIfThere(join(folder, 'expected.json'))) ?? {},
     weights: await tensorsIfThere(join(folder, 'model.safetensors')),

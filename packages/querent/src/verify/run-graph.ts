@@ -14,8 +14,8 @@ export function weightsFor(graph: Graph, fixture: Fixture, weights: ParameterSet
 }
 
 /** The engine that the fixture is verified on; the caller disposes it. @throws QuerentError QRT_ENGINE_PROVIDER, QRT_PLUGIN_UNKNOWN */
-export function verifyEngine({ engine }: Fixture): Promise<Engine> {
-  return startEngine(createRegistry(builtInPlugins), engine, { inPlace: true, threads: 1 });
+export function verifyEngine({ engine, plugins }: Fixture): Promise<Engine> {
+  return startEngine(createRegistry(builtInPlugins).child(plugins), engine, { inPlace: true, threads: 1 });
 }
 
 export async function runOnce(graph: Graph, fixture: Fixture, feeds: Readonly<Record<string, TensorData>>, weights?: ParameterSet): Promise<Tensors> {

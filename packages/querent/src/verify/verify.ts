@@ -4,6 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { importPlugins } from '../plugins.ts';
 import { captioningModel } from './kinds.ts';
 import { isBert, verifyBert } from './bert.ts';
 import { isBlip, verifyBlip } from './blip.ts';
@@ -24,6 +25,8 @@ import { verifyEncoder } from './vision.ts';
 export interface VerifyOptions {
   /** `engine` or `engine:backend`. Default `onnxruntime:cpu`. */
   readonly engine?: string;
+  /** Plugins beside the built-in ones: values, packages or paths, as in `createQuerent`. */
+  readonly plugins?: Iterable<unknown>;
 }
 
 /**
@@ -35,7 +38,7 @@ export interface VerifyOptions {
  * const report = await verify('test/goldens/v1/vision-vit');
  */
 export async function verify(folder: string, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const fixture = await openFixture(folder, options.engine);
+  const fixture = await openFixture(folder, options.engine, options.plugins === undefined ? [] : await importPlugins(options.plugins));
   const { config, notes, expected } = fixture;
   if (config === undefined) {
     if (await isFile(join(folder, 'tokenizer.json'))) return verifyTokenizer(fixture);
@@ -47,7 +50,7 @@ export async function verify(folder: string, options: VerifyOptions = {}): Promi
   const modelType = String(config['model_type']);
   if (isBert(config)) return verifyBert(fixture);
   if (isBlip(config)) return verifyBlip(fixture);
-  const plugins = pluginsFor(folder);
+  const plugins = pluginsFor(folder, fixture.plugins);
   switch (captioningModel(modelType, config, expected)) {
     case 'stage1':
       return verifyStage1(fixture, plugins);
@@ -58,11 +61,11 @@ export async function verify(folder: string, options: VerifyOptions = {}): Promi
     case undefined:
       break;
   }
-  const encoder = findEncoder(modelType);
+  const encoder = findEncoder(modelType, fixture.plugins);
   if (encoder !== undefined) return verifyEncoder(fixture, encoder);
   const dualEncoder = findDualEncoder(modelType);
   if (dualEncoder !== undefined) return verifyContrastive(fixture, dualEncoder);
-  const languageModel = findLanguageModel(modelType);
+  const languageModel = findLanguageModel(modelType, fixture.plugins);
   if (languageModel !== undefined) return verifyLanguageModel(fixture, languageModel);
   throw unsupported(folder, `a model of type ${modelType}`);
 }
