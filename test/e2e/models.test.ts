@@ -10,8 +10,10 @@ const MODELS = join(ROOT, 'models');
 const PHOTOS = join(ROOT, 'test', 'photos');
 const photo = (name: string): string => join(PHOTOS, `${name}.jpg`);
 
+/** Without what a run keeps beside the weights (`.querent`: other precisions). */
 function bytesBelow(folder: string): number {
   return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {
+    if (entry.name === '.querent') return sum;
     const path = join(folder, entry.name);
     return sum + (entry.isDirectory() ? bytesBelow(path) : statSync(path).size);
   }, 0);
