@@ -45,6 +45,10 @@ const results = (events: readonly PipelineEvent[]): Readonly<Record<string, unkn
 const rows = async (file: string): Promise<Record<string, unknown>[]> =>
   (await readFile(join(folder, file), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
 
+/** As `rows`, without what libvips says of a broken file: it mixes what two of its threads say. */
+const settled = async (file: string): Promise<Record<string, unknown>[]> =>
+  (await rows(file)).map((row) => (row['error'] === undefined ? row : { ...row, error: (row['error'] as { code: string }).code }));
+
 describe('a document', () => {
   test('captions and matches a folder; each model is loaded once, the second one found beside the first', async () => {
     const events = await run(document({ stages: [caption, { task: 'match', threshold: 0.6 }, { task: 'embed', as: 'vectors', inputs: {} }] }));
@@ -88,9 +92,9 @@ describe('a sink', () => {
     expect(events[0]).toMatchObject({ type: 'resumed', done: 2 });
     expect(events.flatMap((event) => (event.type === 'item' ? [event.index] : []))).toEqual([2, 3, 4, 5]);
     expect(await readdir(join(folder, 'out'))).toEqual(['captions.jsonl']);
-    const once = await rows('out/captions.jsonl');
+    const once = await settled('out/captions.jsonl');
     await run(pipeline, { restart: true });
-    expect(await rows('out/captions.jsonl')).toEqual(once);
+    expect(await settled('out/captions.jsonl')).toEqual(once);
     expect(once).toHaveLength(6);
   });
 
