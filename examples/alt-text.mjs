@@ -32,12 +32,13 @@ export default defineTask({
   },
   requires: ['encode', 'bridge', 'generate'],
 
-  async *run({ html, base = '.', prompt = 'a photo of' }, { model, signal }) {
+  async *run({ html, base = '.', prompt }, { model, signal }) {
     signal.throwIfAborted();
+    const begins = prompt ?? model.prompts?.caption ?? ''; // as this model was trained to be asked
     const texts = new Map(); // an image that stands twice is read once
     for (const [element] of html.matchAll(WITHOUT_ALT)) {
       const source = sourceOf(element);
-      if (source !== undefined && !texts.has(source)) texts.set(source, await describe(model, imageAt(source, base), prompt, signal));
+      if (source !== undefined && !texts.has(source)) texts.set(source, await describe(model, imageAt(source, base), begins, signal));
     }
     yield { html: html.replace(WITHOUT_ALT, (element) => withAlt(element, texts.get(sourceOf(element)))) };
   },

@@ -33,11 +33,11 @@ const plugin: TaskPlugin<Input, Output> = defineTask<Input, Output>({
   },
   requires: ['encode', 'bridge', 'generate'],
 
-  async *run({ image, prompt = 'a photo of' }, { model, signal }) {
+  async *run({ image, prompt }, { model, signal }) {
     const pixels = await model.prepare(image, { signal }); // float32 [3, height, width]
     const features = await model.encode([pixels], { signal }); // float32 [1, patches, width]
     const softPrompt = await model.bridge(features, { signal }); // float32 [1, queries, hidden]
-    for await (const event of model.generate(softPrompt, { prompt, maxNewTokens: 30, signal })) {
+    for await (const event of model.generate(softPrompt, { prompt: prompt ?? model.prompts?.['caption'] ?? '', maxNewTokens: 30, signal })) {
       if (event.type === 'text') yield { text: event.text, words: event.text.split(/\s+/).filter((word) => word !== '').length };
     }
   },
