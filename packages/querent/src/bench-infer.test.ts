@@ -47,9 +47,17 @@ test('the published sizes are those of the published checkpoint', async () => {
   expect(parts.reduce((sum, part) => sum + part.parameters, 0)).toBe(catalogue['Salesforce/blip2-opt-2.7b']!.parameters);
 });
 
+test('a bridge stored in 16 bits gives the same numbers whether it is widened once or at each use', async () => {
+  await using querent = await createQuerent({ threads: 1 });
+  const [whole, small] = [await querent.load(folder, { precision: 'fp32' }), await querent.load(folder, { precision: 'int4' })];
+  const features = { dtype: 'float32', shape: [1, 17, 64], data: Float32Array.from({ length: 17 * 64 }, (_, i) => Math.sin(i)) } as const;
+  const [exact, held] = [await whole.bridge(features), await small.bridge(features)];
+  held.data.forEach((value, i) => expect(value).toBeCloseTo(exact.data[i]!, 5));
+});
+
 test('every figure of a run is there; the first load made the blocks, the next finds them', async () => {
   await using querent = await createQuerent({ threads: 1 });
-  const options = { precision: 'int4', newTokens: 4, numBeams: 2, rounds: 1 } as const;
+  const options = { precision: 'int8', newTokens: 4, numBeams: 2, rounds: 1 } as const;
   const first = await benchInfer(querent, folder, options);
   const again = await benchInfer(querent, folder, options);
   expect([first.madeCache, again.madeCache]).toEqual([true, false]);

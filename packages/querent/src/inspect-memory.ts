@@ -3,6 +3,7 @@
  * are tables, and how `precision.ts` holds each. What trains stays float32.
  */
 import type { CacheSpec, Graph, GraphParameter } from '@querent/core';
+import { blockSizeFor } from './precision.ts';
 
 export interface MemoryUse {
   /** Bytes of weights. Those of fp32 are mapped from the file where it has float32, and need not be resident at once. */
@@ -11,9 +12,11 @@ export interface MemoryUse {
   readonly cacheBytesPerToken: number;
 }
 
-/** Bytes for one number in blocks of 32: the integer, a share of the scale (float32) and of the zero point (4 bits, of 4-bit blocks). */
-const INT8_BYTES = 1 + 4 / 32;
-const INT4_BYTES = 0.5 + 4 / 32 + 0.5 / 32;
+/** Bytes for one number in blocks: the integer, a share of the scale (float32) and of the zero point (4 bits, of 4-bit blocks). */
+function blockBytes(bits: 4 | 8, columns: number): number {
+  const share = bits === 8 ? 4 : 4.5;
+  return bits / 8 + share / blockSizeFor(bits, columns);
+}
 
 /**
  * @param isFrozen by the checkpoint's name
@@ -32,10 +35,12 @@ export function memoryOf(graphs: readonly Graph[], declared: ReadonlyMap<string,
     const size = shape.reduce((product, dim) => product * dim, 1);
     const isHeld = isFrozen(name) && shape.length === 2 && name.endsWith('weight');
     const isTable = tables.has(tensor.name);
+    const columns = shape[1] ?? 1;
+    const int8 = blockBytes(8, columns);
     weights.fp32 += 4 * size;
     weights.fp16 += (isHeld ? 2 : 4) * size;
-    weights.int8 += (isHeld ? (isTable ? 2 : INT8_BYTES) : 4) * size;
-    weights.int4 += (isHeld ? (isTable ? 2 : name.startsWith('vision_model.') ? INT8_BYTES : INT4_BYTES) : 4) * size;
+    weights.int8 += (isHeld ? (isTable ? 2 : int8) : 4) * size;
+    weights.int4 += (isHeld ? (isTable ? 2 : name.startsWith('vision_model.') ? int8 : blockBytes(4, columns)) : 4) * size;
   }
   return { weights: { fp32: weights.fp32, fp16: weights.fp16, int8: Math.ceil(weights.int8), int4: Math.ceil(weights.int4) }, cacheBytesPerToken };
 }

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { int64 } from '@querent/core';
 import type { TensorData } from '@querent/core';
 import { createOnnxEngine } from '@querent/engine-onnx';
+import { dequantiseMatrix, quantiseMatrix } from '@querent/hub';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GOLDENS, writeTinyModel } from '../test/tiny-models.ts';
 import type { Querent } from './index.ts';
 import { createQuerent } from './index.ts';
 import type { Precision } from './precision.ts';
+import { blockSizeFor } from './precision.ts';
 import { openTextModel } from './text-model.ts';
 import type { TextModel } from './text-model.ts';
 
@@ -61,6 +63,21 @@ describe.each(['llm-llama', 'llm-gpt2', 'llm-opt', 'llm-qwen2', 'llm-t5-gated'])
     }
     expect([...errors].sort((a, b) => a - b)).toEqual(errors);
   });
+});
+
+test('blocks divide their rows and lose no more than their bits, in wide matrices too', () => {
+  const relative = (bits: 4 | 8, columns: number): number => {
+    const values = Float32Array.from({ length: 8 * columns }, (_, i) => Math.sin(i * 12.9898) * Math.sin(i * 78.233));
+    const blockSize = blockSizeFor(bits, columns);
+    const again = dequantiseMatrix(quantiseMatrix(values, 8, columns, { bits, blockSize }));
+    const square = (numbers: Float32Array): number => numbers.reduce((sum, value) => sum + value * value, 0);
+    return Math.sqrt(square(values.map((value, i) => value - again[i]!)) / square(values));
+  };
+  for (const columns of [24, 768, 1408, 2560, 6144, 10240]) {
+    expect([relative(8, columns) < 0.01, relative(4, columns) < 0.12]).toEqual([true, true]);
+    for (const bits of [4, 8] as const) expect(columns < 1024 ? 32 : columns % blockSizeFor(bits, columns)).toBe(columns < 1024 ? blockSizeFor(bits, columns) : 0);
+  }
+  expect([blockSizeFor(8, 6144), blockSizeFor(4, 10240), blockSizeFor(4, 1408)]).toEqual([128, 64, 32]);
 });
 
 test('the second load reads what the first has made', async () => {

@@ -3,11 +3,12 @@
  *
  *     fp32   as floats of 32 bits, mapped where the file has them
  *     fp16   products' weights as 16-bit floats, widened when they are used: half the memory, slower
- *     int8   products' weights as 8-bit blocks of 32 with a scale each
- *     int4   the language model's as 4-bit blocks with a zero point, its head and the encoder as 8-bit ones
+ *     int8   products' weights as 8-bit blocks of 32 (128 in wide matrices) with a scale each
+ *     int4   the language model's as 4-bit blocks of 32 (64 in very wide ones) with a zero point, its head and the encoder as 8-bit ones
  *
- * What trains (the bridge) stays float32. Without a precision weights are as the file has them: blocks of a GGUF file stay blocks. The
- * graphs that read them are in `precision-graph.ts`, errors and sizes in `precision-report.ts`.
+ * What trains (the bridge) keeps its values: where the file has 16 bits and memory is to be saved they are widened when they are used.
+ * Without a precision weights are as the file has them: blocks of a GGUF file stay blocks. The graphs that read them are in
+ * `precision-graph.ts`, errors and sizes in `precision-report.ts`.
  */
 import { stat } from 'node:fs/promises';
 import type { FileTensor, Graph, ParameterData, TensorData } from '@querent/core';
@@ -43,6 +44,17 @@ export interface HeldWeights {
 }
 
 const BLOCK = 32;
+
+/**
+ * How many weights share a scale. onnxruntime holds 12 bytes for each block (a scale as it is in the file, the scale beside the blocks it has
+ * rearranged, and a sum), so blocks of 32 cost a wide model more than half a gigabyte. Eight bits lose nothing to longer blocks; with four,
+ * only rows of large models, which bear it, have longer ones.
+ */
+export function blockSizeFor(bits: 4 | 8, columns: number): number {
+  if (bits === 8 && columns >= 1024 && columns % 128 === 0) return 128;
+  if (bits === 4 && columns >= 2048 && columns % 64 === 0) return 64;
+  return BLOCK;
+}
 
 /**
  * Decides for every weight that `graphs` use, and makes or finds what is needed.
@@ -123,14 +135,21 @@ function usesOf(graphs: readonly Graph[]): Map<string, WeightUse> {
 function formOf(name: string, data: ParameterData, isTransposed: boolean, { precision, partOf, vocabulary }: PrecisionOptions): WeightForm | undefined {
   const part = partOf(name);
   const [a, b] = data.shape;
-  if (a === undefined || b === undefined || data.shape.length !== 2 || part === 'trained') return undefined;
+  if (a === undefined || b === undefined || data.shape.length !== 2) return undefined;
+  if (part === 'trained') return trainedForm(data, precision);
   const [rows, columns] = isTransposed ? [b, a] : [a, b];
   const isStored = isGgufTensor(data) && hasGgufBlocks(data);
   if (precision === 'fp16') return { kind: 'half', dtype: data.dtype === 'bfloat16' && !isGgufTensor(data) ? 'bfloat16' : 'float16', shape: [a, b] };
   if (isStored && precision !== 'fp32') return storedForm(data, rows, columns);
   if (precision !== 'int8' && precision !== 'int4') return undefined;
   const bits = precision === 'int4' && part === 'language' && rows !== vocabulary ? 4 : 8;
-  return { kind: 'blocks', bits, blockSize: BLOCK, rows, columns, hasZeroPoints: bits === 4, hasOffsets: false };
+  return { kind: 'blocks', bits, blockSize: blockSizeFor(bits, columns), rows, columns, hasZeroPoints: bits === 4, hasOffsets: false };
+}
+
+/** What trains keeps its exact values: where memory is to be saved, 16-bit ones in the file are widened when they are used, not once for all. */
+function trainedForm(data: ParameterData, precision: Precision | undefined): HalfForm | undefined {
+  const isSmall = precision === 'int8' || precision === 'int4';
+  return isSmall && !isGgufTensor(data) && (data.dtype === 'float16' || data.dtype === 'bfloat16') ? { kind: 'half', dtype: data.dtype, shape: data.shape } : undefined;
 }
 
 /** A GGUF tensor's own blocks. */
