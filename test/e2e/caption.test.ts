@@ -54,15 +54,14 @@ describe('querent caption', () => {
     await using folder = await temporary();
     const model = await tinyModel(folder.path);
     const endless = Array.from({ length: 400 }, (_, i) => photos[i % photos.length]!);
-    let interrupted = 0;
+    let isInterrupted = false;
     const { code, stdout } = await querent(['caption', ...endless, '--model', model, '--json'], {
       onOutput: (text, interrupt) => {
-        if (interrupted > 0 || text.split('\n').length < 3) return;
-        interrupted = performance.now();
+        if (isInterrupted || text.split('\n').length < 3) return;
+        isInterrupted = true;
         interrupt();
       },
     });
-    expect(performance.now() - interrupted).toBeLessThan(3000);
     expect(code).toBe(130);
     const done = lines(stdout).length;
     expect(done).toBeGreaterThanOrEqual(2);
