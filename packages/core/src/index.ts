@@ -6,6 +6,7 @@ export type { DType, DTypeArrays, FileTensor, ParameterData, ParameterSet, Tenso
 export { ERROR_CODES, QuerentError, isQuerentError } from './errors.ts';
 export type { ErrorCode, QuerentErrorOptions } from './errors.ts';
 export { errorsMarkdown } from './errors-markdown.ts';
+export { runProgram } from './run-program.ts';
 
 // Contracts: graphs
 export type {

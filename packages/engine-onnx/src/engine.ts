@@ -4,10 +4,9 @@
  */
 import { availableParallelism } from 'node:os';
 import type { CompileOptions, Engine, EngineOptions, Executable, Graph, ParameterSet, ProgramContext, ProgramOptions } from '@querent/core';
-import { QuerentError } from '@querent/core';
+import { QuerentError, runProgram } from '@querent/core';
 import { planModel } from './plan.ts';
 import type { ModelPlan } from './plan.ts';
-import { runProgram } from './program.ts';
 import { parseProvider } from './providers.ts';
 import { FairQueue } from './queue.ts';
 import type { SessionSettings } from './session.ts';

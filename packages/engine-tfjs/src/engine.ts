@@ -3,13 +3,12 @@
  * runs) and executable.ts (the interpreter) next; the operators are in kernels/.
  */
 import type { CompileOptions, Engine, EngineOptions, Executable, Graph, ParameterSet, ProgramContext, ProgramOptions } from '@querent/core';
-import { QuerentError } from '@querent/core';
+import { QuerentError, runProgram } from '@querent/core';
 import type { BackendChoice } from './backends.ts';
 import { openBackend } from './backends.ts';
 import { TfjsExecutable, closedError } from './executable.ts';
 import { TFJS_KERNELS } from './kernels/needed.ts';
 import { assertRunnable, neededBy } from './plan.ts';
-import { runProgram } from './program.ts';
 import { uploadParameters } from './weights.ts';
 
 /** An engine on TensorFlow.js: says which backend it took. */
