@@ -8,8 +8,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { BridgePlugin, DatasetPlugin, EncoderPlugin, Engine, Executable, LanguageModelPlugin, ObjectivePlugin } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { loadTokenizer, writeFileAtomic } from '@querent/hub';
+import { loadTokenizer, openModelFolder, writeFileAtomic } from '@querent/hub';
 import { reportHtml } from './report.ts';
+import { trainedWeights } from './recipes/bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './recipes/common.ts';
 import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
@@ -96,11 +97,13 @@ async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: Train
 
 async function languageModelRun(recipe: LanguageModelRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
   const tokenizerFolder = resolve(options.recipeFolder, recipe.tokenizer);
+  const init = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
   return prepareLanguageModel(recipe, {
     plugin: options.plugins.languageModel(recipe.text_config.model_type),
     tokenizer: await loadTokenizer(tokenizerFolder),
     tokenizerFile: tokenizerFolder.endsWith('.json') ? tokenizerFolder : join(tokenizerFolder, 'tokenizer.json'),
     dataFolder: options.dataFolder,
+    ...(init === undefined ? {} : { initial: await trainedWeights(await openModelFolder(init), () => true) }),
   });
 }
 

@@ -4,7 +4,7 @@
  * the prefix is a soft prompt. Read `stage2.ts` for what happens to it next.
  */
 import { join } from 'node:path';
-import type { JsonSchema, LanguageModelPlugin, TensorData } from '@querent/core';
+import type { JsonSchema, LanguageModelPlugin, ParameterSet, TensorData } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
 import { saveModelFolder, padRows } from '@querent/hub';
 import { createGraph } from '@querent/graph';
@@ -13,9 +13,10 @@ import { createTextEncoder, tokenCorpus } from '../data/encode-text.ts';
 import { readAnnotations } from '../data/annotations.ts';
 import type { KeywordOptions } from '../data/text.ts';
 import { drawKeywords, normaliseCaption, readLines } from '../data/text.ts';
-import { initialise, trainingGraph } from '../training-graph.ts';
+import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
+import { startValues } from './stage1.ts';
 
 export interface TextSource {
   /** Text files, one caption a line, relative to the data folder. */
@@ -29,6 +30,8 @@ export interface LanguageModelRecipe extends RunNumbers {
   readonly text_config: Readonly<Record<string, unknown>> & { readonly model_type: string };
   /** A folder or file with the tokenizer, relative to the recipe. */
   readonly tokenizer: string;
+  /** A trained folder of the same sizes whose weights to begin with, relative to the recipe. */
+  readonly init?: string;
   readonly text: TextSource;
   readonly keywords: KeywordOptions;
   /** Share of captions that begin with `prompt`, so that it may be asked for. */
@@ -64,6 +67,7 @@ export const languageModelRecipeSchema: JsonSchema = {
     kind: { const: 'language-model', description: 'Pre-trains a small language model on caption text.' },
     text_config: { type: 'object', description: "The language model's config, in HuggingFace's spelling.", properties: { model_type: { type: 'string' } }, required: ['model_type'] },
     tokenizer: { type: 'string', description: 'A folder or file with the tokenizer, relative to the recipe.' },
+    init: { type: 'string', description: 'A trained folder of the same sizes whose weights to begin with, relative to the recipe.' },
     text: textSourceSchema,
     keywords: {
       type: 'object',
@@ -103,9 +107,11 @@ export interface LanguageModelParts {
   readonly tokenizer: Tokenizer;
   readonly tokenizerFile: string;
   readonly dataFolder: string;
+  /** Weights to begin with, in fp32. */
+  readonly initial?: ParameterSet;
 }
 
-/** Graph, data and saving of a language-model recipe. @throws QuerentError QRT_DATASET */
+/** Graph, data and saving of a language-model recipe. @throws QuerentError QRT_DATASET, QRT_CHECKPOINT_MISMATCH */
 export async function prepareLanguageModel(recipe: LanguageModelRecipe, parts: LanguageModelParts): Promise<PreparedRun> {
   const { plugin, tokenizer } = parts;
   const config = recipe.text_config;
@@ -134,7 +140,7 @@ export async function prepareLanguageModel(recipe: LanguageModelRecipe, parts: L
   return {
     graph,
     frozen: new Map(),
-    start: initialise(g.graph, graph.trained, randomAt(recipe.seed, 0, 2)),
+    start: startValues(graph, recipe.seed, {}, parts.initial),
     steps: Math.floor((plan.batchesPerEpoch * recipe.epochs) / (recipe.accumulate ?? 1)),
     batchAt: async (step, micro) => {
       const place = step * (recipe.accumulate ?? 1) + micro;

@@ -119,7 +119,7 @@ function maxTokens(pairs: CaptionPairs): number {
  * Given weights where there are any; fresh ones elsewhere, those that start as copies copied (the query FFN of the text's).
  * @throws QuerentError QRT_CHECKPOINT_MISMATCH with all given weights that have another shape.
  */
-export function startValues(graph: PreparedRun['graph'], seed: number, plugin: BridgePlugin, initial: ParameterSet = new Map()): Map<string, TensorData<'float32'>> {
+export function startValues(graph: PreparedRun['graph'], seed: number, plugin: Pick<BridgePlugin, 'initialisedAs'>, initial: ParameterSet = new Map()): Map<string, TensorData<'float32'>> {
   const start = initialise(graph.graph, graph.trained, randomAt(seed, 0, 2), initial);
   const misshaped: string[] = [];
   for (const name of graph.trained) {
