@@ -11,7 +11,7 @@ export {
   abs, add, and, cast, clip, cos, div, equal, erf, exp, gelu, greater, greaterOrEqual, identity, less, lessOrEqual, log, max, min, mul, neg,
   not, or, pow, reciprocal, relu, sigmoid, sign, sin, sqrt, sub, tanh, where,
 } from './ops/elementwise.ts';
-export { fusedMatMul, gemm, matMul } from './ops/linear-algebra.ts';
+export { dynamicQuantizeMatMul, fusedMatMul, gemm, matMul } from './ops/linear-algebra.ts';
 export type { FusedMatMulOptions, GemmOptions } from './ops/linear-algebra.ts';
 export { argMax, cumSum, reduceMax, reduceMean, reduceSum, topK } from './ops/reductions.ts';
 export {

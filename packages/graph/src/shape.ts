@@ -67,6 +67,13 @@ const matMul: Rule = (node) => {
   return [{ dtype: a.dtype, shape: [...lead, left.at(-2)!, right.at(-1)!] }];
 };
 
+const integerMatMul: Rule = (node) => {
+  const [x, weight, scales] = [need(node, 0), need(node, 1), need(node, 2)];
+  if (x.dtype !== 'float32' || (weight.dtype !== 'int8' && weight.dtype !== 'uint8') || scales.dtype !== 'float32') throw operatorError(node, 'it takes float32, int8 or uint8, and float32 scales.');
+  if (weight.shape.length !== 2 || x.shape.at(-1) !== weight.shape[0]) throw operatorError(node, `the inner dims ${x.shape.at(-1)} and ${weight.shape[0]} differ, or the weights have not two axes.`);
+  return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), weight.shape[1]!] }];
+};
+
 const reduce: Rule = (node) => {
   const x = need(node, 0);
   const axes = (node.constant(1) ?? intsAttribute(node, 'axes') ?? x.shape.map((_, i) => i)).map((axis) =>
@@ -173,6 +180,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd', 'ReduceL2', 'ReduceSumSquare'].map((op) => [op, reduce])),
   MatMul: matMul,
   FusedMatMul: matMul,
+  DynamicQuantizeMatMul: integerMatMul,
   Conv: conv,
   AveragePool: pool,
   MaxPool: pool,

@@ -38,6 +38,11 @@ function i(shape: readonly number[], low: number, high: number): TensorData<'int
   return int64(shape, Array.from({ length: elementCount(shape) }, () => Math.floor(uniform(low, high))));
 }
 
+/** Random int8. */
+function i8(...shape: number[]): TensorData<'int8'> {
+  return { dtype: 'int8', shape, data: Int8Array.from({ length: elementCount(shape) }, () => Math.floor(uniform(-127, 128))) };
+}
+
 const iv = (...values: number[]): TensorData<'int64'> => int64([values.length], values);
 const is = (value: number): TensorData<'int64'> => int64([], [value]);
 const fs = (value: number): TensorData<'float32'> => float32([], [value]);
@@ -89,6 +94,10 @@ export const OPERATOR_CASES: readonly OperatorCase[] = [
   { op: 'Gemm', inputs: [f(4, 3), f(5, 4), f(5)], attributes: { transA: int(1), transB: int(1), alpha: float(0.5), beta: float(2) } },
   { op: 'Gemm', inputs: [f(3, 4), f(4, 2)] },
   { op: 'Gemm', inputs: [f(3, 4), f(4, 2), f(3, 1)] },
+  { op: 'DynamicQuantizeMatMul', domain: ms, inputs: [f(2, 3, 4), i8(4, 5), positive(5), null, f(5)] },
+  { op: 'DynamicQuantizeMatMul', domain: ms, inputs: [f(3, 4), i8(4, 2), positive(2)] },
+  { op: 'DynamicQuantizeMatMul', domain: ms, inputs: [positive(3, 4), i8(4, 2), positive(1)] },
+  { op: 'DynamicQuantizeMatMul', domain: ms, inputs: [float32([2, 3], [0, 0, 0, 0, 0, 0]), i8(3, 2), positive(2), null, f(2)] },
 
   ...each(['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd', 'ReduceL1', 'ReduceL2', 'ReduceSumSquare', 'ReduceLogSumExp'],
     () => [f(2, 3, 4), iv(-1, 0)], { attributes: { keepdims: int(0) } }),

@@ -1,10 +1,11 @@
 /**
  * A model's graph over weights that are held in fewer bits: a copy in which every product with such a weight, and every look-up in such a
- * table, is the operator that reads them (com.microsoft's MatMulNBits and GatherBlockQuantized; a Cast for halves). Models are built
- * once, in float32, and know nothing of it. Which weight is held how is decided in `precision.ts`.
+ * table, is the operator that reads them (com.microsoft's MatMulNBits, DynamicQuantizeMatMul and GatherBlockQuantized; a Cast for halves).
+ * Models are built once, in float32, and know nothing of it. Which weight is held how is decided in `precision.ts` and, for an encoder's
+ * 8-bit activations, in `encoder-precision.ts`.
  */
 import type { Graph, GraphScope, Node, Tensor } from '@querent/core';
-import { add, cast, createGraph, fusedMatMul, builderOf, gather, gemm, int, op1, printShape, reduceSum, reshape } from '@querent/graph';
+import { add, cast, createGraph, dynamicQuantizeMatMul, fusedMatMul, builderOf, gather, gemm, int, op1, printShape, reduceSum, reshape } from '@querent/graph';
 
 /** A matrix in blocks of small integers. */
 export interface BlockForm {
@@ -26,18 +27,26 @@ export interface HalfForm {
   readonly shape: readonly number[];
 }
 
-export type WeightForm = BlockForm | HalfForm;
+/** 8-bit integers with a scale for each out feature, multiplied with inputs that are quantised to 8 bits as they come. */
+export interface IntegerForm {
+  readonly kind: 'integers';
+  /** Out and in features. */
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export type WeightForm = BlockForm | HalfForm | IntegerForm;
 
 /** Weights by the names that graphs give them. */
 export interface WeightForms {
   /** Right operands of products. */
   readonly products: ReadonlyMap<string, WeightForm>;
   /** Tables that rows are picked from. */
-  readonly tables: ReadonlyMap<string, WeightForm>;
+  readonly tables: ReadonlyMap<string, BlockForm | HalfForm>;
 }
 
 /** What follows a weight's name in the names of its stored pieces. */
-export const PIECES = { blocks: '.blocks', scales: '.scales', zeroPoints: '.zero_points', offsets: '.offsets', half: '.half', rows: '.rows', rowScales: '.row_scales' } as const;
+export const PIECES = { blocks: '.blocks', scales: '.scales', zeroPoints: '.zero_points', offsets: '.offsets', half: '.half', rows: '.rows', rowScales: '.row_scales', integers: '.integers', columnScales: '.column_scales' } as const;
 
 /** MatMulNBits' int8 activations: four times the speed of float32 ones, with an error below that of the weights. */
 const INT8_ACTIVATIONS = 4;
@@ -118,7 +127,7 @@ class Rewriting {
     const maker = this.#from.producer(input);
     const whole = (maker?.opType === 'Reshape' ? maker.inputs[0] : undefined) ?? null;
     const x = this.#of(whole !== null && whole.shape.at(-1) === form.columns ? whole : input);
-    const product = this.#blockProduct(x, name, form, bias);
+    const product = form.kind === 'integers' ? this.#integerProduct(x, name, form, bias) : this.#blockProduct(x, name, form, bias);
     if (product.shape.length === 2) this.#made.set(output.name, product);
     else this.#unflattened.set(output.name, product);
   }
@@ -148,6 +157,11 @@ class Rewriting {
     return add(product, fusedMatMul(this.#sums(x, blocks, blockSize), offsets, { transB: true }));
   }
 
+  #integerProduct(x: Tensor, name: string, { rows, columns }: IntegerForm, bias: Tensor | null): Tensor {
+    const weight = this.#g.parameter(name + PIECES.integers, [columns, rows], { dtype: 'int8' });
+    return dynamicQuantizeMatMul(x, weight, this.#g.parameter(name + PIECES.columnScales, [rows]), bias === null ? null : this.#of(bias));
+  }
+
   /** Σ x over each block [..., blocks]: what an offset is multiplied with. Made once for all products of `x`. */
   #sums(x: Tensor, blocks: number, blockSize: number): Tensor {
     const key = `${x.name}/${blockSize}`;
@@ -158,7 +172,7 @@ class Rewriting {
     return sums;
   }
 
-  #lookUp(name: string, form: WeightForm, ids: Tensor): Tensor {
+  #lookUp(name: string, form: BlockForm | HalfForm, ids: Tensor): Tensor {
     if (form.kind === 'half') return cast(gather(this.#g.parameter(name + PIECES.half, form.shape, { dtype: form.dtype }), ids), 'float32');
     const { rows, columns, blockSize, bits } = form;
     const data = this.#g.parameter(name + PIECES.rows, [rows, (columns * bits) / 8], { dtype: 'uint8' });

@@ -15,7 +15,7 @@ import type { FileTensor, Graph, ParameterData, TensorData } from '@querent/core
 import { isFileTensor } from '@querent/core';
 import type { DerivedTensors, GgufFileTensor, NBits, QuantisedMatrix } from '@querent/hub';
 import { derivedTensors, float32ToFloat16, hasGgufBlocks, isGgufTensor, loadGgufBlocks, quantiseMatrix, toFloat32 } from '@querent/hub';
-import type { BlockForm, HalfForm, WeightForm } from './precision-graph.ts';
+import type { BlockForm, HalfForm } from './precision-graph.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
 
 /** How weights are held. */
@@ -64,7 +64,7 @@ export function blockSizeFor(bits: 4 | 8, columns: number): number {
 export async function holdWeights(graphs: readonly Graph[], available: ReadonlyMap<string, ParameterData>, options: PrecisionOptions): Promise<HeldWeights> {
   const { precision, signal } = options;
   const usage = usesOf(graphs);
-  const [products, tables, pieces] = [new Map<string, WeightForm>(), new Map<string, WeightForm>(), new Map<string, ParameterData>()];
+  const [products, tables, pieces] = [new Map<string, BlockForm | HalfForm>(), new Map<string, BlockForm | HalfForm>(), new Map<string, ParameterData>()];
   const works: DerivedTensors[] = [];
   const shared: [name: string, form: BlockForm][] = [];
   for (const [name, use] of usage) {
@@ -132,7 +132,7 @@ function usesOf(graphs: readonly Graph[]): Map<string, WeightUse> {
 }
 
 /** How the right operand of a product is held; undefined: as float32. */
-function formOf(name: string, data: ParameterData, isTransposed: boolean, { precision, partOf, vocabulary }: PrecisionOptions): WeightForm | undefined {
+function formOf(name: string, data: ParameterData, isTransposed: boolean, { precision, partOf, vocabulary }: PrecisionOptions): BlockForm | HalfForm | undefined {
   const part = partOf(name);
   const [a, b] = data.shape;
   if (a === undefined || b === undefined || data.shape.length !== 2) return undefined;

@@ -44,6 +44,15 @@ function scaled(call: Call, x: TfTensor, name: string): TfTensor {
   return factor === 1 ? x : call.tf.mul(x, factor);
 }
 
+/** The left operand as the integers 0 … 255 of DynamicQuantizeLinear, less the zero point, and what one of them stands for. */
+function quantised({ tf }: Call, x: TfTensor): { readonly steps: TfTensor; readonly scale: TfTensor } {
+  const [least, most] = [tf.minimum(tf.min(x), 0), tf.maximum(tf.max(x), 0)];
+  const range = tf.sub(most, least);
+  const scale = tf.where(tf.equal(range, 0), tf.scalar(1), tf.div(range, 255)); // zeros have no range
+  const zero = tf.clipByValue(tf.round(tf.neg(tf.div(least, scale))), 0, 255);
+  return { steps: tf.sub(tf.clipByValue(tf.add(tf.round(tf.div(x, scale)), zero), 0, 255), zero), scale };
+}
+
 export const LINEAR_ALGEBRA: Kernels = {
   ...plain({
     MatMul: (call) => [product(call, input(call, 0), input(call, 1), { a: false, b: false })],
@@ -51,6 +60,14 @@ export const LINEAR_ALGEBRA: Kernels = {
       const y = scaled(call, product(call, input(call, 0), input(call, 1), flipsOf(call)), 'alpha');
       const c = optional(call, 2);
       return [c === undefined ? y : call.tf.add(y, scaled(call, c, 'beta'))];
+    },
+    DynamicQuantizeMatMul: (call) => {
+      const { tf } = call;
+      const { steps, scale } = quantised(call, input(call, 0));
+      const [weight, zeros, bias] = [tf.cast(input(call, 1), 'float32'), optional(call, 3), optional(call, 4)];
+      const centred = zeros === undefined ? weight : tf.sub(weight, tf.cast(zeros, 'float32'));
+      const y = tf.mul(product(call, steps, centred, { a: false, b: false }), tf.mul(input(call, 2), scale));
+      return [bias === undefined ? y : tf.add(y, bias)];
     },
   }),
   FusedMatMul: {

@@ -18,6 +18,7 @@ export const TFJS_KERNELS: Readonly<Record<string, readonly string[]>> = {
   CumSum: ['Cumsum', 'Identity'],
   Div: ['Identity', 'RealDiv'],
   Dropout: ['Identity', 'NotEqual', 'OnesLike', 'ZerosLike'],
+  DynamicQuantizeMatMul: ['Add', 'BatchMatMul', 'Cast', 'ClipByValue', 'Equal', 'Identity', 'Max', 'Maximum', 'Min', 'Minimum', 'Multiply', 'Neg', 'RealDiv', 'Reshape', 'Round', 'Select', 'Sub'],
   Elu: ['Expm1', 'Identity', 'Less', 'Minimum', 'Multiply', 'Select'],
   Equal: ['Equal', 'Identity'],
   Erf: ['Erf', 'Identity'],

@@ -44,3 +44,15 @@ export function gemm(a: Tensor, b: Tensor, c: Tensor | null = null, options: Gem
   if (options.beta !== undefined) attributes['beta'] = float(options.beta);
   return op1('Gemm', c === null ? [a, b] : [a, b, c], { attributes });
 }
+
+/**
+ * `x @ weight * scales + bias` in integers of 8 bits (com.microsoft's DynamicQuantizeMatMul): `x` is quantised when it comes, the whole tensor by
+ * one scale and zero point; weights have a scale for each column.
+ *
+ * @param x float32 [..., in]
+ * @param weight int8 [in, out]
+ * @param scales float32 [out]
+ */
+export function dynamicQuantizeMatMul(x: Tensor, weight: Tensor, scales: Tensor, bias: Tensor | null = null): Tensor {
+  return op1('DynamicQuantizeMatMul', [x, weight, scales, null, bias], { domain: 'com.microsoft' });
+}

@@ -39,6 +39,22 @@ function oriented(call: Call, index: number, name: string): ReferenceTensor {
   return intOf(call, name, 0) === 1 && x.shape.length > 1 ? swapLast(x) : x;
 }
 
+/** A tensor as the integers 0 … 255 that DynamicQuantizeLinear gives it, less the zero point, and what one of them stands for. */
+function quantised(x: ReferenceTensor): { readonly steps: ReferenceTensor; readonly scale: number } {
+  // The range always holds 0, which is then exact.
+  const least = x.data.reduce((a, b) => Math.min(a, b), 0);
+  const most = x.data.reduce((a, b) => Math.max(a, b), 0);
+  const scale = Math.fround(most === least ? 1 : (most - least) / 255);
+  const clamped = (value: number): number => Math.min(255, Math.max(0, value));
+  const zero = clamped(halfToEven(-least / scale));
+  return { steps: { ...x, data: x.data.map((value) => clamped(halfToEven(value / scale) + zero) - zero) }, scale };
+}
+
+function halfToEven(value: number): number {
+  const rounded = Math.round(value);
+  return Math.abs(value - Math.trunc(value)) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
 export const LINEAR_ALGEBRA: Kernels = {
   MatMul: (call) => [product(call, input(call, 0), input(call, 1), 1)],
   FusedMatMul: (call) => {
@@ -50,5 +66,12 @@ export const LINEAR_ALGEBRA: Kernels = {
     const c = call.inputs[2];
     const beta = floatOf(call, 'beta', 1);
     return [c === undefined ? y : build(y.dtype, y.shape, (index) => broadcastAt(y, index) + beta * broadcastAt(c, index))];
+  },
+  DynamicQuantizeMatMul: (call) => {
+    const { steps, scale } = quantised(input(call, 0));
+    const [weight, scales, zeros, bias] = [input(call, 1), input(call, 2), call.inputs[3], call.inputs[4]];
+    const centred = zeros === undefined ? weight : build(weight.dtype, weight.shape, (index) => broadcastAt(weight, index) - broadcastAt(zeros, index));
+    const y = product(call, steps, centred, scale);
+    return [build('float32', y.shape, (index) => broadcastAt(y, index) * broadcastAt(scales, index) + (bias === undefined ? 0 : broadcastAt(bias, index)))];
   },
 };
