@@ -19,14 +19,51 @@ export interface FeatureSource {
   features(g: GraphScope, rows?: string): Tensor;
   /** What to feed for these images; all draws are made before it returns. */
   feed(images: readonly number[], random: Random): Promise<Readonly<Record<string, TensorData>>>;
+  /** The mean over the patches of each image as it is: float32 [images, width]. Only where features are cached. */
+  pooled?(images: readonly number[]): Promise<Float32Array>;
 }
 
-/** Cached features, each image in a view drawn at random: input `features`. */
-export function cachedFeatures(cache: FeatureCache): FeatureSource {
+/**
+ * Cached features, each image in a view drawn at random: input `features`.
+ *
+ * @param dropPatches share of the patches that are covered by another patch of the same image. Default 0.
+ */
+export function cachedFeatures(cache: FeatureCache, dropPatches = 0): FeatureSource {
+  const { patches, width } = cache;
   return {
-    features: (g, rows = 'batch') => g.input('features', 'float32', [rows, cache.patches, cache.width]),
-    feed: async (images, random) => ({ features: await cache.read(images, images.map(() => random.int(cache.views))) }),
+    features: (g, rows = 'batch') => g.input('features', 'float32', [rows, patches, width]),
+    feed: async (images, random) => {
+      const views = images.map(() => random.int(cache.views));
+      const seed = dropPatches > 0 ? random.int(2 ** 31) : 0; // drawn before anything is awaited
+      const features = await cache.read(images, views);
+      if (dropPatches > 0) coverPatches(features.data, patches, width, dropPatches, randomAt(seed));
+      return { features };
+    },
+    pooled: async (images) => {
+      const means = new Float32Array(images.length * width);
+      for (let start = 0; start < images.length; start += POOLED_AT_ONCE) {
+        const some = images.slice(start, start + POOLED_AT_ONCE);
+        const { data } = await cache.read(some, some.map(() => 0));
+        for (let i = 0; i < data.length; i++) means[(start + Math.floor(i / (patches * width))) * width + (i % width)]! += data[i]! / patches;
+      }
+      return means;
+    },
   };
+}
+
+const POOLED_AT_ONCE = 64;
+
+/**
+ * Covers patches instead of setting them to zero: a row of zeros is nothing that an encoder would give. A model that must
+ * do without a fifth of a picture learns its six thousand training pictures less by heart.
+ */
+function coverPatches(data: Float32Array, patches: number, width: number, share: number, random: Random): void {
+  for (let row = 0; row < data.length; row += width) {
+    if (random.next() >= share) continue;
+    const image = row - (row % (patches * width));
+    const other = image + random.int(patches) * width;
+    data.copyWithin(row, other, other + width);
+  }
 }
 
 /** How pictures are varied from step to step. */

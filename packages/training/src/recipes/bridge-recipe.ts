@@ -42,6 +42,8 @@ interface BridgeRecipeParts {
   readonly annotations: AnnotationSource;
   readonly views: ViewOptions;
   readonly maxTokens: number;
+  /** Share of an image's patches that are covered by other patches of it, drawn anew at each step. Default 0. */
+  readonly dropPatches?: number;
   /** Train a LayerNorm on the features (`ln_vision`): for encoders without a norm of their own at the end. */
   readonly vision_layer_norm?: boolean;
   /** The bridge's config: for a run that begins without weights. */
@@ -58,6 +60,8 @@ export interface Stage1Recipe extends Stage1Numbers, BridgeRecipeParts {
   readonly tokenizer: string;
   /** Folder of a trained BERT that the bridge begins as: its sizes are the config's where that is silent. Not beside `init`. */
   readonly bert?: string;
+  /** The token that stands for one that `maskShare` hides. */
+  readonly maskToken?: string;
   /** Losses of plugins beside the three. */
   readonly objectives?: readonly ObjectiveChoice[];
 }
@@ -84,6 +88,7 @@ const partProperties = {
   annotations: sourceProperties.annotations,
   views: viewOptionsSchema,
   maxTokens: sourceProperties.maxTokens,
+  dropPatches: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Share of the patches that are covered by other patches of the same image, drawn anew at each step. Default 0.' },
   vision_layer_norm: { type: 'boolean', description: 'Train a norm over the features: for encoders that do not end with one.' },
   qformer_config: { type: 'object', description: "The bridge's config, for a run that begins without weights.", properties: { model_type: { type: 'string' } }, required: ['model_type'] },
   num_query_tokens: { type: 'integer', minimum: 1, description: 'Learned queries.' },
@@ -105,6 +110,9 @@ export const stage1RecipeSchema: JsonSchema = {
     tokenizer: { type: 'string', description: "The bridge's tokenizer, a folder or file relative to the recipe." },
     bert: { type: 'string', description: 'The folder of a trained BERT that the bridge begins as, relative to the recipe: its sizes are the config’s where that is silent.' },
     weights: sourceProperties.weights,
+    neighbours: { type: 'number', minimum: 0, maximum: 1, description: 'Share of the batches that are made of photographs that look alike, for harder negatives. Default 0.' },
+    maskToken: { type: 'string', description: 'The token that stands for a hidden one.' },
+    maskShare: { type: 'number', minimum: 0, exclusiveMaximum: 1, description: 'Share of the tokens that are hidden, drawn anew at each step. Default 0; not with ITG.' },
     objectives: objectivesSchema,
   },
   required: [...partsRequired, 'tokenizer', 'weights'],
@@ -170,7 +178,7 @@ interface OpenedParts {
 async function runOver({ bridge, images, cache, initial, objectives }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const { plugin, config, folderConfig } = bridge;
-  const source = cachedFeatures(cache);
+  const source = cachedFeatures(cache, recipe.dropPatches);
   const close = (): Promise<void> => cache.close();
   const plugins = recipe.plugins === undefined ? {} : { plugins: recipe.plugins }; // the trained folder needs them too
   if (recipe.kind === 'stage1') {
@@ -179,7 +187,7 @@ async function runOver({ bridge, images, cache, initial, objectives }: OpenedPar
     return prepareStage1(recipe, {
       plugin, config, source, close, objectives,
       pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
-      tokens: textTokens(tokenizer, tokenizerPath),
+      tokens: { ...textTokens(tokenizer, tokenizerPath), mask: recipe.maskToken === undefined ? undefined : tokenizer.tokenToId(recipe.maskToken) },
       ...(initial === undefined ? {} : { initial }),
       save: (weights, folder) =>
         saveModelFolder(folder, {

@@ -112,7 +112,7 @@ export async function prepareFinetune(recipe: FinetuneRecipe, options: TrainReci
     initial,
     save: saver(recipe, init, bridge, statistics),
   };
-  const run = recipe.objective === 'retrieval' ? retrievalRun(recipe, init, tokenizer, { ...parts, frozen: statistics }) : captionRun(recipe, init, tokenizer, options, { ...parts, statistics });
+  const run = await (recipe.objective === 'retrieval' ? retrievalRun(recipe, init, tokenizer, { ...parts, frozen: statistics }) : captionRun(recipe, init, tokenizer, options, { ...parts, statistics }));
   assertEncoderWeights(run, initial, path);
   return { ...run, learningRateScale: layerWiseScale(encoder, recipe.layerDecay) };
 }
@@ -128,7 +128,7 @@ export function layerWiseScale({ plugin, config }: Encoder, decay: number): (nam
 
 type SharedParts = Pick<Parameters<typeof prepareStage1>[1], 'plugin' | 'config' | 'source' | 'pairs' | 'save'> & { readonly initial: ParameterSet };
 
-function retrievalRun(recipe: FinetuneRecipe, init: ModelFolder, tokenizer: Tokenizer, parts: SharedParts & { readonly frozen: ParameterSet }): PreparedRun {
+function retrievalRun(recipe: FinetuneRecipe, init: ModelFolder, tokenizer: Tokenizer, parts: SharedParts & { readonly frozen: ParameterSet }): Promise<PreparedRun> {
   return prepareStage1({ ...recipe, weights: recipe.weights ?? { itc: 1, itm: 1, itg: 1 } }, { ...parts, tokens: textTokens(tokenizer, init.path) });
 }
 

@@ -6,10 +6,13 @@ import { padRows } from '@querent/hub';
 import type { BridgeConfig, BridgePlugin, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, dimTerms } from '@querent/graph';
+import type { Random } from '@querent/images';
+import type { BatchPlan } from '../data/batches.ts';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import type { FeatureSource } from '../data/feature-source.ts';
 import type { CaptionPairs } from '../data/image-captions.ts';
 import { gumbelNoise } from '../data/image-captions.ts';
+import { createNeighbourPlan } from '../data/neighbours.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
 import type { Stage1Weights } from '../objectives/stage1.ts';
 import { stage1 } from '../objectives/stage1.ts';
@@ -22,6 +25,10 @@ export interface Stage1Numbers extends RunNumbers {
   readonly weights: Stage1Weights;
   readonly labelSmoothing?: number;
   readonly dropout?: number;
+  /** Share of the batches that are made of photographs that look alike: harder negatives for ITM. Default 0. */
+  readonly neighbours?: number;
+  /** Share of the tokens that are hidden, against learning captions by heart. Default 0; not with ITG. */
+  readonly maskShare?: number;
 }
 
 export interface Stage1Parts {
@@ -30,7 +37,7 @@ export interface Stage1Parts {
   readonly config: BridgeConfig;
   readonly source: FeatureSource;
   readonly pairs: CaptionPairs;
-  readonly tokens: { readonly cls: number; readonly sep: number; readonly dec: number; readonly pad: number };
+  readonly tokens: { readonly cls: number; readonly sep: number; readonly dec: number; readonly pad: number; readonly mask?: number | undefined };
   /** Parameters that do not learn; none unless there is an encoder in the graph. */
   readonly frozen?: ParameterSet;
   /** Weights to begin with; what is missing is drawn. */
@@ -42,8 +49,11 @@ export interface Stage1Parts {
   readonly close?: () => Promise<void>;
 }
 
-/** Graph and data of a stage-1 run. An epoch shows each image that has captions once, with one of them. */
-export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): PreparedRun {
+/**
+ * Graph and data of a stage-1 run. An epoch shows each image that has captions once, with one of them.
+ * @throws QuerentError QRT_CONFIG_INVALID when words are to be hidden that ITG would have to write, or behind no token
+ */
+export async function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Promise<PreparedRun> {
   const { source, pairs, tokens } = parts;
   const g = createGraph('stage1');
   const rate = numbers.dropout ?? 0;
@@ -73,7 +83,8 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
   const longest = maxTokens(pairs) + 2;
   const pool = dropout === undefined ? undefined : createMaskPool(rate, evaluateDim(maskTerms, { batch: numbers.batch, tokens: longest }), randomAt(numbers.seed, 0, 5));
   const captioned = pairs.images.flatMap((_, image) => (pairs.pairsOf(image).length === 0 ? [] : [image]));
-  const plan = createBatchPlan({ samples: captioned.length, batchSize: numbers.batch, seed: numbers.seed });
+  const plan = await batchPlan(numbers, source, captioned);
+  const hide = hideWords(numbers, tokens.mask);
 
   return {
     graph,
@@ -86,7 +97,7 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
       const images = plan.at(place).map((i) => captioned[i]!);
       const rows = images.map((image) => {
         const own = pairs.pairsOf(image);
-        return [tokens.cls, ...pairs.corpus.at(own[random.int(own.length)]!), tokens.sep];
+        return [tokens.cls, ...hide(pairs.corpus.at(own[random.int(own.length)]!), random), tokens.sep];
       });
       const text = padRows(rows, tokens.pad, 'right');
       const batch = images.length;
@@ -107,6 +118,25 @@ export function prepareStage1(numbers: Stage1Numbers, parts: Stage1Parts): Prepa
     save: parts.save,
     ...(parts.close === undefined ? {} : { close: parts.close }),
   };
+}
+
+/** At random, or with a share of the batches made of neighbours. */
+async function batchPlan(numbers: Stage1Numbers, source: FeatureSource, images: readonly number[]): Promise<BatchPlan> {
+  const common = { samples: images.length, batchSize: numbers.batch, seed: numbers.seed };
+  const share = numbers.neighbours ?? 0;
+  if (share === 0) return createBatchPlan(common);
+  if (source.pooled === undefined) {
+    throw new QuerentError('QRT_CONFIG_INVALID', 'Neighbours are found in cached features, and this run computes its features anew.', { fix: 'Leave out /neighbours.' });
+  }
+  return createNeighbourPlan({ ...common, share, vectors: await source.pooled(images) });
+}
+
+function hideWords(numbers: Stage1Numbers, mask: number | undefined): (ids: Iterable<number>, random: Random) => Iterable<number> {
+  const share = numbers.maskShare ?? 0;
+  if (share === 0) return (ids) => ids;
+  if (numbers.weights.itg > 0) throw new QuerentError('QRT_CONFIG_INVALID', 'ITG cannot write words that are hidden.', { fix: 'Leave out /maskShare, or give /weights/itg the weight 0.' });
+  if (mask === undefined) throw new QuerentError('QRT_CONFIG_INVALID', '/maskShare hides tokens, and the vocabulary has no /maskToken to put in their place.', { fix: 'Name a token that the tokenizer has as /maskToken.' });
+  return (ids, random) => Array.from(ids, (id) => (random.next() < share ? mask : id));
 }
 
 function maxTokens(pairs: CaptionPairs): number {

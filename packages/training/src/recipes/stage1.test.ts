@@ -1,0 +1,46 @@
+/** What stage 1 does against learning its pictures by heart: look-alikes in a batch, covered patches, hidden words. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Engine } from '@querent/core';
+import { validate } from '@querent/core';
+import { createOnnxEngine } from '@querent/engine-onnx';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { STAGE1_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import type { Recipe } from '../train-recipe.ts';
+import { trainRecipe } from '../train-recipe.ts';
+import { recipeSchemas } from './schemas.ts';
+
+let engine: Engine;
+let folder: string;
+beforeAll(async () => {
+  engine = createOnnxEngine({ threads: 1 });
+  folder = await mkdtemp(join(tmpdir(), 'querent-stage1-'));
+  await createTinyWorld(folder);
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function losses(change: object, out: string): Promise<number[]> {
+  const recipe = validate<Recipe>(recipeSchemas['stage1']!, { ...STAGE1_RECIPE, dropout: 0, weights: { itc: 1, itm: 1, itg: 0 }, epochs: 6, ...change });
+  const seen: number[] = [];
+  for await (const event of trainRecipe(recipe, { recipeFolder: folder, dataFolder: folder, out: join(folder, out), cacheFolder: join(folder, 'cache'), engine, plugins: tinyPlugins })) {
+    if (event.type === 'step') seen.push(event.losses['loss']!);
+  }
+  return seen;
+}
+
+it('trains over look-alikes, covered patches and hidden words, the same each time', async () => {
+  const hard = { neighbours: 0.5, dropPatches: 0.3, maskToken: '<s>', maskShare: 0.2 };
+  const first = await losses(hard, 'hard');
+  expect(first.every(Number.isFinite)).toBe(true);
+  expect(await losses(hard, 'again')).toEqual(first);
+  expect(await losses({}, 'plain')).not.toEqual(first);
+});
+
+it('refuses to hide words that ITG would have to write, and to hide them behind no token', async () => {
+  await expect(losses({ maskToken: '<s>', maskShare: 0.2, weights: { itc: 1, itm: 1, itg: 1 } }, 'itg')).rejects.toMatchObject({ code: 'QRT_CONFIG_INVALID', message: expect.stringContaining('ITG') as string });
+  await expect(losses({ maskShare: 0.2 }, 'none')).rejects.toMatchObject({ code: 'QRT_CONFIG_INVALID', fix: expect.stringContaining('/maskToken') as string });
+});
