@@ -52,6 +52,8 @@ export interface DecoderOnlyFamily<Config> {
   trunk(g: Scope, x: Tensor, context: TrunkContext, config: Config): Tensor;
   /** Hidden states [..., hidden] → logits [..., vocabulary]. */
   head(g: Scope, hidden: Tensor, config: Config): Tensor;
+  /** {@link LanguageModelPlugin.fit} */
+  fit?(config: Config, has: (parameterName: string) => boolean): Config;
 }
 
 /** A language model of a decoder-only family. */
@@ -68,6 +70,7 @@ export function decoderOnly<Config>(family: DecoderOnlyFamily<Config>): Language
     vocabulary: family.vocabulary,
     specialTokens: family.specialTokens,
     embed: family.embed,
+    ...(family.fit === undefined ? {} : { fit: family.fit }),
 
     loss(g, inputs, config, options) {
       const sequence = sequenceOf(family, g, inputs, config);

@@ -171,9 +171,15 @@ function head(g: Scope, hidden: Tensor, config: T5Config): Tensor {
   return linearWith(scaled, owner.parameter('weight', [config.vocab_size, config.d_model], { initialiser: { kind: 'normal', std: deviation(config, std) } }), null);
 }
 
-/** Untied, says the config, and the file has no head: then HuggingFace's class ties it all the same, and only leaves out the scaling. */
-const fit = (config: T5Config, has: (name: string) => boolean): T5Config =>
-  isTied(config) || has('lm_head.weight') ? config : { ...config, tie_word_embeddings: true, scale_decoder_outputs: config.scale_decoder_outputs ?? false };
+/**
+ * The head that the file means. Untied, says the config, and the file has none: HuggingFace's class ties it all the same and only leaves
+ * out the scaling. Tied, says the config, and the file has one: it is the head, and the scaling stays.
+ */
+function fit(config: T5Config, has: (name: string) => boolean): T5Config {
+  const owns = has('lm_head.weight');
+  if (owns !== isTied(config)) return config;
+  return { ...config, tie_word_embeddings: !owns, scale_decoder_outputs: config.scale_decoder_outputs ?? isTied(config) };
+}
 
 /** The parts of T5. */
 export const t5Family: EncoderDecoderFamily<T5Config> = {
