@@ -10,7 +10,6 @@ import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
-import { ownHead } from './own-head.ts';
 import type { RopeConfig, Rotation } from './rotary.ts';
 import { ropeProperties, rotate, rotation } from './rotary.ts';
 import type { TokenConfig } from './special-tokens.ts';
@@ -127,7 +126,7 @@ export const gptNeoxFamily: DecoderOnlyFamily<GptNeoxConfig> = {
   embed,
   trunk,
   head,
-  fit: ownHead('embed_out.weight'),
+  headWeight: 'embed_out.weight',
 };
 
 const gptNeox: LanguageModelPlugin<GptNeoxConfig> = decoderOnly(gptNeoxFamily);

@@ -8,7 +8,6 @@ import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
-import { ownHead } from './own-head.ts';
 import type { TokenConfig } from './special-tokens.ts';
 import { specialTokens, tokenProperties } from './special-tokens.ts';
 
@@ -103,7 +102,6 @@ export const gpt2Family: DecoderOnlyFamily<Gpt2Config> = {
   embed,
   trunk,
   head,
-  fit: ownHead(),
 };
 
 const gpt2: LanguageModelPlugin<Gpt2Config> = decoderOnly(gpt2Family);

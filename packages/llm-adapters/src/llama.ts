@@ -8,7 +8,6 @@ import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
-import { ownHead } from './own-head.ts';
 import type { RopeConfig, Rotation } from './rotary.ts';
 import { ropeProperties, rotate, rotation } from './rotary.ts';
 import type { TokenConfig } from './special-tokens.ts';
@@ -113,7 +112,6 @@ export const llamaFamily: DecoderOnlyFamily<LlamaConfig> = {
   embed,
   trunk,
   head,
-  fit: ownHead(),
 };
 
 const llama: LanguageModelPlugin<LlamaConfig> = decoderOnly(llamaFamily);

@@ -9,7 +9,6 @@ import { ACTIVATIONS, activation } from './activation.ts';
 import { attend } from './attention.ts';
 import type { DecoderOnlyFamily, TrunkContext } from './decoder-only.ts';
 import { decoderOnly } from './decoder-only.ts';
-import { ownHead } from './own-head.ts';
 import type { TokenConfig } from './special-tokens.ts';
 import { specialTokens, tokenProperties } from './special-tokens.ts';
 
@@ -123,7 +122,6 @@ export const optFamily: DecoderOnlyFamily<OptConfig> = {
   embed,
   trunk,
   head,
-  fit: ownHead(),
 };
 
 const opt: LanguageModelPlugin<OptConfig> = decoderOnly(optFamily);

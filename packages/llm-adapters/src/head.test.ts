@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { decoderOnly } from './decoder-only.ts';
 import { gptNeoxFamily } from './gpt-neox.ts';
 import { gpt2Family } from './gpt2.ts';
 import { llamaFamily } from './llama.ts';
@@ -11,17 +12,17 @@ const none = (): boolean => false;
 const owns = (head: string) => (name: string): boolean => name === head;
 
 describe.each([
-  ['llama', llamaFamily, 'lm_head.weight'],
-  ['mistral', mistralFamily, 'lm_head.weight'],
-  ['qwen2', qwen2Family, 'lm_head.weight'],
-  ['opt', optFamily, 'lm_head.weight'],
-  ['gpt2', gpt2Family, 'lm_head.weight'],
-  ['gpt_neox', gptNeoxFamily, 'embed_out.weight'],
-])('%s', (_, family, head) => {
+  ['llama', decoderOnly<never>(llamaFamily), 'lm_head.weight'],
+  ['mistral', decoderOnly<never>(mistralFamily), 'lm_head.weight'],
+  ['qwen2', decoderOnly<never>(qwen2Family), 'lm_head.weight'],
+  ['opt', decoderOnly<never>(optFamily), 'lm_head.weight'],
+  ['gpt2', decoderOnly<never>(gpt2Family), 'lm_head.weight'],
+  ['gpt_neox', decoderOnly<never>(gptNeoxFamily), 'embed_out.weight'],
+])('%s', (_, plugin, head) => {
   it('takes the head that the file has, though the config says that it is tied', () => {
-    expect(family.fit!({ tie_word_embeddings: true } as never, owns(head))).toMatchObject({ tie_word_embeddings: false });
-    expect(family.fit!({ tie_word_embeddings: true } as never, none)).toMatchObject({ tie_word_embeddings: true });
-    expect(family.fit!({ tie_word_embeddings: false } as never, none)).toMatchObject({ tie_word_embeddings: false });
+    expect(plugin.fit!({ tie_word_embeddings: true } as never, owns(head))).toMatchObject({ tie_word_embeddings: false });
+    expect(plugin.fit!({ tie_word_embeddings: true } as never, none)).toMatchObject({ tie_word_embeddings: true });
+    expect(plugin.fit!({ tie_word_embeddings: false } as never, none)).toMatchObject({ tie_word_embeddings: false });
   });
 });
 
