@@ -50,6 +50,11 @@ export function readOptions(options: OnnxEngineOptions): Omit<SessionSettings, '
   return { provider: parseProvider(backend), threads, prepackBytes };
 }
 
+/** Larger operators are the CPU's: other providers have them in other forms. */
+export function isFused(provider: SessionSettings['provider']): boolean {
+  return provider === 'cpu';
+}
+
 class InPlaceEngine implements OnnxEngine {
   readonly name: string;
   readonly #settings: SessionSettings;
@@ -65,7 +70,7 @@ class InPlaceEngine implements OnnxEngine {
 
   async compile(graph: Graph, parameters: ParameterSet, options: CompileOptions = {}): Promise<OnnxExecutable> {
     options.signal?.throwIfAborted();
-    const executable = await this.open(await planModel(graph, parameters, options));
+    const executable = await this.open(await planModel(graph, parameters, { ...options, isFused: isFused(this.#settings.provider) }));
     if (options.signal?.aborted !== true) return executable;
     await executable[Symbol.asyncDispose]();
     throw options.signal.reason;

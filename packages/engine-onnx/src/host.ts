@@ -6,7 +6,7 @@ import type { CompileOptions, Engine, Executable, Graph, ParameterSet, PortInfo,
 import { QuerentError } from '@querent/core';
 import { EVENT_WINDOW, openDevice } from './device.ts';
 import type { Device } from './device.ts';
-import { createOnnxEngine, foreignError, readOptions } from './engine.ts';
+import { createOnnxEngine, foreignError, isFused, readOptions } from './engine.ts';
 import type { OnnxEngineOptions } from './engine.ts';
 import { planModel } from './plan.ts';
 import type { ModelPlan } from './plan.ts';
@@ -27,7 +27,7 @@ import { closedError } from './session.ts';
  */
 export function createOnnxHost(options: OnnxEngineOptions = {}): Engine {
   const { provider } = readOptions(options);
-  return new HostEngine(`onnxruntime:${provider}`, openDevice(options));
+  return new HostEngine(`onnxruntime:${provider}`, isFused(provider), openDevice(options));
 }
 
 /** The engine that the options ask for: in place, or (the default) on a worker thread. */
@@ -37,6 +37,7 @@ export function createEngine(options: OnnxEngineOptions = {}): Engine {
 
 class HostEngine implements Engine {
   readonly name: string;
+  readonly #isFused: boolean;
   readonly #device: Device;
   readonly #executables: Set<HostExecutable> = new Set();
   readonly #closed: AbortController = new AbortController();
@@ -44,8 +45,9 @@ class HostEngine implements Engine {
   readonly #busy: Set<Promise<unknown>> = new Set();
   #closing: Promise<void> | undefined;
 
-  constructor(name: string, device: Device) {
+  constructor(name: string, isFused: boolean, device: Device) {
     this.name = name;
+    this.#isFused = isFused;
     this.#device = device;
   }
 
@@ -53,7 +55,7 @@ class HostEngine implements Engine {
     this.#assertOpen();
     const { signal } = options;
     signal?.throwIfAborted();
-    const plan = await planModel(graph, parameters, options);
+    const plan = await planModel(graph, parameters, { ...options, isFused: this.#isFused });
     this.#assertOpen();
     // Copies of exactly these bytes, given away: a clone of a view would take its whole buffer along.
     const weights = plan.weights.map(({ path, data }) => ({ path, data: data.slice() }));

@@ -11,6 +11,7 @@ import { dirname, join, parse, relative, resolve, sep } from 'node:path';
 import type { CompileOptions, FileTensor, Graph, ParameterData, ParameterSet, PortInfo, TensorData } from '@querent/core';
 import { BYTES_PER_ELEMENT, QuerentError, elementCount, isFileTensor, viewAs } from '@querent/core';
 import { printShape, writeOnnx } from '@querent/graph';
+import { fuseGraph } from './fuse.ts';
 
 /**
  * Where all weights are in memory, those of at least this size are handed to onnxruntime beside the model instead of inside it
@@ -46,11 +47,18 @@ export interface ModelPlan {
   readonly outputs: readonly PortInfo[];
 }
 
+export interface PlanOptions extends CompileOptions {
+  /** Put an inference graph together in onnxruntime's larger operators (`fuse.ts`)? Default false. */
+  readonly isFused?: boolean;
+}
+
 /**
  * @throws QuerentError QRT_CHECKPOINT_MISMATCH when parameters are missing or misshaped.
  * @throws QuerentError QRT_FILE when a weight file is missing or shorter than its tensors.
  */
-export async function planModel(graph: Graph, parameters: ParameterSet, options: CompileOptions = {}): Promise<ModelPlan> {
+export async function planModel(given: Graph, parameters: ParameterSet, options: PlanOptions = {}): Promise<ModelPlan> {
+  const purpose = options.purpose ?? 'inference';
+  const graph = options.isFused === true && purpose === 'inference' ? fuseGraph(given) : given;
   const asInputs = new Set(options.asInputs);
   const frozen = [...graph.parameters.keys()].filter((name) => !asInputs.has(name));
   const placed = await placeWeights(frozen, parameters);
@@ -68,7 +76,7 @@ export async function planModel(graph: Graph, parameters: ParameterSet, options:
     mappedBytes: placed.mappedBytes,
     needsPrepacking: graph.nodes.some(({ opType }) => NEEDS_PREPACKING.has(opType)),
     keepsHalves: [...graph.parameters.values()].some(({ dtype }) => dtype === 'float16' || dtype === 'bfloat16'),
-    purpose: options.purpose ?? 'inference',
+    purpose,
     inputs: graph.inputs.map((input) => port(input.name, input)),
     parameterInputs: [...graph.parameters.values()].filter(({ name }) => asInputs.has(name)).map((parameter) => port(parameter.name, parameter)),
     outputs: [...graph.outputs].map(([name, tensor]) => port(name, tensor)),

@@ -7,13 +7,13 @@ import { collect, decodeGraph, extendGraph, generate, languageModels, prefillGra
 import { initialise, randomAt } from '@querent/training';
 import { expect, test } from 'vitest';
 
-const shared = { vocab_size: 40, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 4, max_position_embeddings: 48 };
+const shared = { vocab_size: 40, hidden_size: 32, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 4, max_position_embeddings: 48 };
 const CONFIGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   llama: { ...shared, num_key_value_heads: 2 },
   mistral: { ...shared, num_key_value_heads: 2, sliding_window: 3 },
   qwen2: { ...shared, num_key_value_heads: 2 },
-  opt: { vocab_size: 40, hidden_size: 16, word_embed_proj_dim: 16, ffn_dim: 24, num_hidden_layers: 2, num_attention_heads: 4, max_position_embeddings: 48 },
-  gpt2: { vocab_size: 40, n_embd: 16, n_layer: 2, n_head: 4, n_positions: 48 },
+  opt: { vocab_size: 40, hidden_size: 32, word_embed_proj_dim: 32, ffn_dim: 24, num_hidden_layers: 2, num_attention_heads: 4, max_position_embeddings: 48 },
+  gpt2: { vocab_size: 40, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 48 },
   gpt_neox: { ...shared, rotary_pct: 0.5 },
 };
 
@@ -22,7 +22,7 @@ const plugin = (name: string): LanguageModelPlugin => languageModels.find((model
 /** Left-padded, and with queries of an image. */
 const promptIds = int64([2, 4], [0, 0, 7, 9, 5, 6, 7, 8]);
 const promptMask = int64([2, 4], [0, 0, 1, 1, 1, 1, 1, 1]);
-const softPrompt: TensorData<'float32'> = { dtype: 'float32', shape: [2, 3, 16], data: Float32Array.from({ length: 96 }, (_, i) => Math.sin(i)) };
+const softPrompt: TensorData<'float32'> = { dtype: 'float32', shape: [2, 3, 32], data: Float32Array.from({ length: 192 }, (_, i) => Math.sin(i)) };
 
 test('every decoder-only model can, and no encoder-decoder pretends to', () => {
   const able = languageModels.filter((model) => model.extend !== undefined).map(({ name }) => name);
