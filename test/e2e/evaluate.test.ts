@@ -34,6 +34,22 @@ describe('querent evaluate', () => {
     expect((await querent([...words, '--length-penalty', 'long'])).code).toBe(2);
   });
 
+  it('caption: METEOR when asked for, under the name of what was in use', async () => {
+    await using folder = await temporary();
+    const words = ['evaluate', 'caption', '--model', await tinyModel(folder.path), '--images', PHOTOS, '--annotations', await annotations(folder.path), '--json'];
+    const { code, stdout } = await querent([...words, '--metric', 'METEOR']);
+    expect(code).toBe(0);
+    const { more } = JSON.parse(stdout) as { readonly more: Record<string, Record<string, number>> };
+    expect(Object.keys(more)).toEqual(['METEOR']);
+    expect(Object.keys(more['METEOR'] ?? {})[0]).toMatch(/^exact\+stem/);
+    const missing = await querent([...words, '--meteor', folder.path]);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain('meteor-1.5.jar');
+    const other = await querent(['evaluate', 'vqa', '--metric', 'METEOR']);
+    expect(other.code).toBe(2);
+    expect(other.stderr).toContain('--metric');
+  });
+
   it('retrieval: recall by ITC, and re-ranked by ITM', async () => {
     await using folder = await temporary();
     const model = join(folder.path, 'retrieval');

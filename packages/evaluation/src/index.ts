@@ -9,10 +9,16 @@ export { rougeL } from './rouge.ts';
 export type { RougeScores } from './rouge.ts';
 export { cider, createCiderScorer } from './cider.ts';
 export type { CiderScorer, CiderScores } from './cider.ts';
+export { meteor } from './meteor.ts';
+export type { MeteorScores } from './meteor.ts';
+export { locateMeteorData, readMeteorData } from './meteor-data.ts';
+export type { MeteorData } from './meteor-data.ts';
+export { createSynonyms } from './meteor-synonyms.ts';
+export type { MeteorResources, Paraphrases, Synonyms } from './meteor-match.ts';
 export { ptbTokenize, ptbTokenizeAll } from './ptb-tokenizer.ts';
 
 // Captions: the scores as plugins
-export { bleuMetric, ciderMetric, rougeMetric } from './metrics.ts';
+export { bleuMetric, ciderMetric, meteorMetric, rougeMetric } from './metrics.ts';
 
 // Retrieval
 export { recallAtK } from './recall.ts';

@@ -1,7 +1,10 @@
-/** The caption scores as plugins: `Bleu`, `ROUGE_L` and `CIDEr` judge plain texts, a caption an image against several. */
+/** The caption scores as plugins: `Bleu`, `ROUGE_L`, `CIDEr` and `METEOR` judge plain texts, a caption an image against several. */
 import { type Judged, type MetricPlugin, type MetricResult, defineMetric } from '@querent/core';
 import { bleu } from './bleu.ts';
 import { cider } from './cider.ts';
+import { readMeteorData } from './meteor-data.ts';
+import type { MeteorData } from './meteor-data.ts';
+import { meteor } from './meteor.ts';
 import { ptbTokenizeAll } from './ptb-tokenizer.ts';
 import { rougeL } from './rouge.ts';
 
@@ -47,3 +50,26 @@ export const ciderMetric: MetricPlugin = defineMetric({
     return { figures: { CIDEr: corpus }, each: { CIDEr: Float64Array.from(perImage) } };
   },
 });
+
+/** What METEOR's config may hold; all of it may be absent. */
+const METEOR_CONFIG = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    data: { type: 'string', description: 'Folder with meteor-1.5.jar and paraphrase-en.gz: METEOR as published.' },
+    wordnet: { type: 'string', description: 'The dict folder of a WordNet, for synonyms without `data`.' },
+  },
+} as const;
+
+/** METEOR. The figure is called `METEOR` only where all of METEOR 1.5 was in use, otherwise by what was: `exact+stem`. */
+export const meteorMetric: MetricPlugin = defineMetric<string, readonly string[], MeteorData>({
+  name: 'METEOR',
+  description: 'METEOR 1.5; with its own data as published, without them by exact words and stems only.',
+  configSchema: METEOR_CONFIG,
+  async evaluate(judged, config, { signal } = {}): Promise<MetricResult> {
+    const [hypotheses, references] = tokens(judged, false);
+    const lines = [...hypotheses, ...references.flat()].map((list) => list.join(' '));
+    const { name, corpus, perImage } = meteor(hypotheses, references, await readMeteorData(config ?? {}, lines, signal));
+    return { figures: { [name]: corpus }, each: { [name]: Float64Array.from(perImage) } };
+  },
+}) as MetricPlugin; // what calls it gives the config that `configSchema` describes

@@ -18,7 +18,8 @@ const args = {
   beams: { type: 'string', description: 'caption: hypotheses kept; what the model says when absent.', valueHint: 'N' },
   'length-penalty': { type: 'string', description: 'caption: exponent of the length that a beam is judged by; what the model says when absent.', valueHint: 'X' },
   shuffled: { type: 'boolean', description: 'caption: judge each caption against another image’s sentences: what is left is what the model says of any picture.' },
-  metric: { type: 'string', description: 'caption: a metric of a plugin beside the usual ones; several with commas between.', valueHint: 'NAME' },
+  metric: { type: 'string', description: 'caption: a metric beside the usual ones, METEOR or a plugin’s; several with commas between.', valueHint: 'NAME' },
+  meteor: { type: 'string', description: 'caption: where METEOR finds meteor-1.5.jar and paraphrase-en.gz (docs/evaluation.md); without them exact words and stems only.', valueHint: 'DIR' },
   rerank: { type: 'string', description: 'retrieval: captions of an image that the matching head reads again. Default 128.', valueHint: 'K' },
   ...MODEL_ARGS,
   ...JSON_ARG,
@@ -33,6 +34,9 @@ const command: Command<typeof args> = defineCliCommand({
     const [what, ...rest] = positionals;
     if ((what !== 'caption' && what !== 'retrieval' && what !== 'vqa' && what !== 'nocaps') || rest.length > 0) {
       throw new QuerentError('QRT_USAGE', `\`querent evaluate\` was given ${positionals.length === 0 ? 'nothing to evaluate' : JSON.stringify(positionals.join(' '))}.`, { fix: 'Say caption, retrieval, vqa or nocaps: querent evaluate caption --model DIR --images DIR --annotations FILE.' });
+    }
+    if (what !== 'caption' && (given.metric !== undefined || given.meteor !== undefined)) {
+      throw new QuerentError('QRT_USAGE', `\`querent evaluate ${what}\` has its own figures; --metric and --meteor are for caption.`, { fix: `Leave it out, or use querent evaluate caption.` });
     }
     if (what === 'vqa') return evaluateQuestions(given, signal);
     if (what === 'nocaps') return evaluateNocapsSet(given, signal);
@@ -49,21 +53,22 @@ interface Places {
 }
 
 async function captions(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {
-  const { evaluateCaptionModel, readCaptionDataset } = await import('querent/evaluate');
+  const { evaluateCaptionModel, locateMeteorData, readCaptionDataset } = await import('querent/evaluate');
   const numBeams = wholeNumber('beams', given.beams);
   const lengthPenalty = finiteNumber('length-penalty', given['length-penalty']);
   const own = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
   const half = Math.floor(own.length / 2);
   const images = given.shuffled === true ? own.map((image, i) => ({ ...image, sentences: own[(i + half) % own.length]!.sentences })) : own;
   await using querent = await openQuerent(given);
-  const metrics = (given.metric ?? '').split(',').filter((name) => name !== '').map((name) => querent.registry.get('metric', name.trim())); // told before the model loads
+  const metrics = metricNames(given.metric, given.meteor).map((name) => querent.registry.get('metric', name)); // told before the model loads
+  if (given.meteor !== undefined) await locateMeteorData(given.meteor);
   const model = await querent.load(places.model, { signal });
   let failed = 0;
   const onImageError = (filename: string, error: Error): void => {
     failed++;
     note(`${filename}   ${describeItemError(error)}`);
   };
-  const figures = await evaluateCaptionModel(model, images, places.images, { ...(numBeams === undefined ? {} : { numBeams }), ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }, { signal, onProgress, onImageError, metrics });
+  const figures = await evaluateCaptionModel(model, images, places.images, { ...(numBeams === undefined ? {} : { numBeams }), ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }, { signal, onProgress, onImageError, metrics, metricConfigs: given.meteor === undefined ? {} : { METEOR: { data: given.meteor } } });
   progressLine.clear();
   const { Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond, more = {} } = figures;
   if (given.json) printJson({ Bleu_1, Bleu_2, Bleu_3, Bleu_4, ROUGE_L, CIDEr, images: count, imagesPerSecond, ...(metrics.length === 0 ? {} : { more }) });
@@ -73,6 +78,12 @@ async function captions(given: ParsedArgs<typeof args>, places: Places, signal: 
     printLine(`${thousands(count)} images, ${imagesPerSecond.toFixed(1)} a second`);
   }
   return failed > 0 ? 1 : 0;
+}
+
+/** What `--metric` names; `--meteor DIR` asks for METEOR by itself. */
+function metricNames(given: string | undefined, meteor: string | undefined): string[] {
+  const names = (given ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
+  return [...new Set(meteor === undefined ? names : [...names, 'METEOR'])];
 }
 
 async function retrieval(given: ParsedArgs<typeof args>, places: Places, signal: AbortSignal): Promise<number> {

@@ -19,6 +19,8 @@ export interface EvaluateOptions {
   readonly onImageError?: (filename: string, error: Error) => void;
   /** Metrics of plugins, over the captions and the images' sentences, beside the usual ones. */
   readonly metrics?: readonly MetricPlugin[];
+  /** Their configs, by name: `{ METEOR: { data: 'DIR' } }`. */
+  readonly metricConfigs?: Readonly<Record<string, unknown>>;
 }
 
 /** The figures, under their published names, and how fast it went: decoding, encoding and generating together. */
@@ -46,7 +48,7 @@ export async function evaluateCaptionModel(
   if (options.metrics === undefined || options.metrics.length === 0) return figures;
   const judged = images.map(({ filename, sentences }) => ({ id: filename, prediction: predictions.get(filename) ?? '', reference: sentences.map(({ raw }) => raw) }));
   const more: Record<string, Readonly<Record<string, number>>> = {};
-  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, {}, options.signal === undefined ? {} : { signal: options.signal })).figures;
+  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, options.metricConfigs?.[metric.name] ?? {}, options.signal === undefined ? {} : { signal: options.signal })).figures;
   return { ...figures, more };
 }
 

@@ -3,7 +3,7 @@ export { captionImages, evaluateCaptionModel } from './captions.ts';
 export type { CaptionEvaluation, EvaluateOptions, EvaluateProgress } from './captions.ts';
 export { evaluateRetrievalModel } from './retrieval.ts';
 export type { RetrievalEvaluation, RetrievalOptions } from './retrieval.ts';
-export { readCaptionDataset } from '@querent/evaluation';
+export { locateMeteorData, readCaptionDataset } from '@querent/evaluation';
 export type { CaptionedImage } from '@querent/evaluation';
 export { evaluateVqaModel } from './vqa.ts';
 export type { VqaEvaluation } from './vqa.ts';
