@@ -63,6 +63,8 @@ export interface TrainRecipeOptions {
 export type RecipeEvent =
   | TrainEvent
   | { readonly type: 'prepare'; readonly what: string; readonly done: number; readonly total: number }
+  /** Something that whoever started the run should know. */
+  | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'saved'; readonly path: string };
 
 /**

@@ -45,6 +45,7 @@ const command: Command<typeof args> = defineCliCommand({
     for await (const event of events) {
       if (given.json) printJson(event.type === 'end' ? { type: 'end', step: event.step } : event);
       if (event.type === 'prepare') progressLine.show(`${event.what} ${bar(event.done, event.total)} ${thousands(event.done)}/${thousands(event.total)}`);
+      if (event.type === 'note') note(event.text);
       if (event.type === 'start') note(`${name}: ${thousands(event.trainedParameters)} parameters learn, step ${thousands(event.step)} of ${thousands(event.steps)}`);
       if (event.type === 'checkpoint') note(`checkpoint ${event.path}`);
       if (event.type === 'saved' && !given.json) printLine(event.path);

@@ -7,10 +7,18 @@ export type TextEncoder = (text: string) => readonly number[];
 /**
  * The tokenizer's own encoding, remembered per word. Whether that is allowed is tried on the first captions: a tokenizer
  * that looks across blanks is asked for every caption.
+ *
+ * @param after a text that the captions go on from: their ids are then those that follow its own, because in many vocabularies `two`
+ *   after a blank is another token than at the beginning
  */
-export function createTextEncoder(tokenizer: Tokenizer, samples: readonly string[]): TextEncoder {
+export function createTextEncoder(tokenizer: Tokenizer, samples: readonly string[], after = ''): TextEncoder {
   const words = new Map<string, readonly number[]>();
-  const whole: TextEncoder = (text) => tokenizer.encode(text, { addSpecialTokens: false });
+  const plain = (text: string): readonly number[] => tokenizer.encode(text, { addSpecialTokens: false });
+  const before = plain(after);
+  const whole: TextEncoder = (text) => {
+    const ids = after === '' ? plain(text) : plain(`${after} ${text}`);
+    return before.every((id, i) => ids[i] === id) ? ids.slice(before.length) : plain(text);
+  };
   const byWord: TextEncoder = (text) =>
     text.split(' ').flatMap((word) => {
       const known = words.get(word);

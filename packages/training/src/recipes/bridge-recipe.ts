@@ -5,9 +5,9 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { JsonSchema, LanguageModelPlugin, ParameterSet } from '@querent/core';
+import type { JsonSchema, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder, withoutGguf } from '@querent/hub';
+import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
 import { annotatedImages } from '../data/annotated-images.ts';
 import type { AnnotationSource } from '../data/annotated-images.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
@@ -27,12 +27,14 @@ import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
 import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
+import { openFrozenLanguageModel } from './frozen-language-model.ts';
+import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
 import { prepareSelfCritical } from './scst.ts';
 import type { Stage1Numbers } from './stage1.ts';
 import { prepareStage1 } from './stage1.ts';
 import type { Stage2Numbers, Stage2Parts } from './stage2.ts';
-import { LANGUAGE_MODEL_SCOPE, prepareStage2 } from './stage2.ts';
+import { fittingProjection, goesOnFrom, prepareStage2 } from './stage2.ts';
 
 /** What both stages are told about images and parts. Paths of models are relative to the recipe, of data to the data folder. */
 interface BridgeRecipeParts {
@@ -68,7 +70,7 @@ export interface Stage1Recipe extends Stage1Numbers, BridgeRecipeParts {
 
 export interface Stage2Recipe extends Stage2Numbers, BridgeRecipeParts {
   readonly kind: 'stage2';
-  /** Folder of the frozen language model: the one line that changes. */
+  /** The frozen language model, a folder or a `.gguf` file: the one line that changes. */
   readonly language_model: string;
   /** Losses of plugins beside the language model's. */
   readonly objectives?: readonly ObjectiveChoice[];
@@ -99,7 +101,7 @@ const partProperties = {
   ...runNumbersProperties,
 } as const;
 
-const languageModel = { type: 'string', description: 'The folder of the frozen language model, relative to the recipe.' } as const;
+const languageModel = { type: 'string', description: 'The frozen language model, relative to the recipe: a folder, or a .gguf file.' } as const;
 const partsRequired = ['kind', 'encoder', 'images', 'annotations', 'views', 'maxTokens', ...RUN_NUMBERS_REQUIRED] as const;
 
 export const stage1RecipeSchema: JsonSchema = {
@@ -127,6 +129,7 @@ export const stage2RecipeSchema: JsonSchema = {
     language_model: languageModel,
     prompt: sourceProperties.prompt,
     prefixShare: sourceProperties.prefixShare,
+    initRate: sourceProperties.initRate,
     objectives: objectivesSchema,
   },
   required: [...partsRequired, 'language_model'],
@@ -156,10 +159,16 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
   const objectives = chooseObjectives('objectives' in recipe ? recipe.objectives : undefined, options.plugins.objective);
   const images = await annotatedImages(recipe.annotations, { ...options, dataset: options.plugins.dataset });
+  const language = recipe.kind === 'stage1' ? undefined : await openFrozenLanguageModel(resolve(options.recipeFolder, recipe.language_model), options.plugins);
+  let initial = init === undefined ? begun : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
+  if (recipe.kind === 'stage2' && language !== undefined && initial !== undefined) {
+    const { kept, note } = fittingProjection(initial, language);
+    initial = kept;
+    if (note !== undefined) yield { type: 'note', text: note };
+  }
   const cache = yield* features(recipe, images, options);
   try {
-    const initial = init === undefined ? begun : await trainedWeights(init, (name) => !/^(language_model|vision_model)\./.test(name));
-    return await runOver({ bridge, images, cache, initial, objectives }, recipe, options);
+    return await runOver({ bridge, images, cache, initial, objectives, language }, recipe, options);
   } catch (error) {
     await cache.close();
     throw error;
@@ -172,10 +181,12 @@ interface OpenedParts {
   readonly cache: FeatureCache;
   readonly initial: ParameterSet | undefined;
   readonly objectives: readonly ChosenObjective[];
+  /** Of the recipes that have one. */
+  readonly language: FrozenLanguageModel | undefined;
 }
 
 /** The run over parts that are open; it closes the cache in the end. */
-async function runOver({ bridge, images, cache, initial, objectives }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
+async function runOver({ bridge, images, cache, initial, objectives, language }: OpenedParts, recipe: BridgeRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const { plugin, config, folderConfig } = bridge;
   const source = cachedFeatures(cache, recipe.dropPatches);
@@ -199,20 +210,18 @@ async function runOver({ bridge, images, cache, initial, objectives }: OpenedPar
     });
   }
 
-  const languageFolder = await openModelFolder(at(recipe.language_model));
-  const languageModel: LanguageModelPlugin = options.plugins.languageModel(String(languageFolder.config['model_type']));
-  const tokenizer = await loadTokenizer(at(recipe.language_model));
-  const frozen = new Map([...(await withoutGguf(languageFolder.parameters))].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const));
+  if (language === undefined) throw new QuerentError('QRT_USAGE', `A recipe of kind ${recipe.kind} needs a language model.`);
+  const prompt = 'prompt' in recipe ? recipe.prompt : undefined;
   const parts: Stage2Parts = {
-    plugin, config, source, close, objectives, languageModel, tokenizer, frozen,
-    languageConfig: languageFolder.config,
-    pairs: captionPairs(images, createTextEncoder(tokenizer, sampleCaptions(images)), recipe.maxTokens),
+    plugin, config, source, close, objectives, ...language,
+    pairs: captionPairs(images, createTextEncoder(language.tokenizer, sampleCaptions(images), goesOnFrom(language, prompt?.text)), recipe.maxTokens),
     ...(initial === undefined ? {} : { initial }),
     save: (weights, folder) =>
       saveModelFolder(folder, {
         config: {
           architectures: ['Blip2ForConditionalGeneration'],
           ...plugins,
+          ...(prompt?.share === 1 ? { prompts: { caption: prompt.text } } : {}), // it has never been asked otherwise
           ...folderConfig,
           vision_config: { from: fromOf(folder, at(recipe.encoder)) },
           text_config: { from: fromOf(folder, at(recipe.language_model)) },

@@ -83,7 +83,7 @@ export const runNumbersProperties: Readonly<Record<string, JsonSchema>> = {
 const share = { type: 'number', minimum: 0, maximum: 1 } as const;
 const weight = { type: 'number', minimum: 0 } as const;
 
-type SourceKey = '$schema' | 'images' | 'annotations' | 'maxTokens' | 'labelSmoothing' | 'dropout' | 'weights' | 'prompt' | 'prefixShare';
+type SourceKey = '$schema' | 'images' | 'annotations' | 'maxTokens' | 'labelSmoothing' | 'dropout' | 'weights' | 'prompt' | 'prefixShare' | 'initRate';
 
 /** JSON Schema of keys that several kinds of recipe have: what is read, and how the objectives are set. */
 export const sourceProperties: Readonly<Record<SourceKey, JsonSchema>> = {
@@ -122,6 +122,7 @@ export const sourceProperties: Readonly<Record<SourceKey, JsonSchema>> = {
     required: ['text', 'share'],
     additionalProperties: false,
   },
+  initRate: { type: 'number', exclusiveMinimum: 0, description: 'Multiplies the learning rate of the weights that `init` gives; those drawn anew have more to learn. 1 when absent.' },
   prefixShare: { ...share, description: 'Share of captions whose beginning is read and whose rest is written (prefix LM).' },
 };
 

@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import type { EncoderConfig, EncoderPlugin, JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError, validate } from '@querent/core';
 import type { JsonObject, ModelFolder, Tokenizer } from '@querent/hub';
-import { isJsonObject, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
+import { isJsonObject, loadTokenizer, openModelFolder, saveModelFolder, withoutGguf } from '@querent/hub';
 import type { PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
 import { annotatedImages } from '../data/annotated-images.ts';
@@ -132,9 +132,9 @@ function retrievalRun(recipe: FinetuneRecipe, init: ModelFolder, tokenizer: Toke
   return prepareStage1({ ...recipe, weights: recipe.weights ?? { itc: 1, itm: 1, itg: 1 } }, { ...parts, tokens: textTokens(tokenizer, init.path) });
 }
 
-function captionRun(recipe: FinetuneRecipe, init: ModelFolder, tokenizer: Tokenizer, options: TrainRecipeOptions, parts: SharedParts & { readonly statistics: ParameterSet }): PreparedRun {
+async function captionRun(recipe: FinetuneRecipe, init: ModelFolder, tokenizer: Tokenizer, options: TrainRecipeOptions, parts: SharedParts & { readonly statistics: ParameterSet }): Promise<PreparedRun> {
   const languageConfig = partConfig(init, 'text_config');
-  const languageModel = [...init.parameters].filter(([name]) => name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`));
+  const languageModel = await withoutGguf(new Map([...init.parameters].filter(([name]) => name.startsWith(`${LANGUAGE_MODEL_SCOPE}.`))));
   return prepareStage2(recipe, {
     ...parts,
     languageModel: options.plugins.languageModel(String(languageConfig['model_type'])),

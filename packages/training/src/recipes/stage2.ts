@@ -24,6 +24,8 @@ export interface Stage2Numbers extends RunNumbers {
   readonly prompt?: { readonly text: string; readonly share: number };
   /** Split each caption at a random place up to its middle: the first part is read, the rest is written (prefix LM). */
   readonly prefixShare?: number;
+  /** Multiplies the learning rate of the weights that a run begins with: what is drawn has more to learn. Default 1. */
+  readonly initRate?: number;
 }
 
 export interface Stage2Parts {
@@ -52,6 +54,30 @@ export const LANGUAGE_MODEL_SCOPE = 'language_model';
 /** Queries → soft prompt: one linear layer to the language model's width (HF `language_projection`). */
 export function languageProjection(g: GraphScope, queries: Tensor, width: number): Tensor {
   return linear(g.scope('language_projection'), queries, width);
+}
+
+/**
+ * The weights to begin with, less a projection that was trained for a language model of another width: a bridge goes on to a new
+ * language model, its last layer cannot.
+ */
+export function fittingProjection(
+  initial: ParameterSet,
+  { languageModel, languageConfig }: Pick<Stage2Parts, 'languageModel' | 'languageConfig'>,
+): { readonly kept: ParameterSet; readonly note?: string } {
+  const trained = initial.get('language_projection.weight')?.shape[0];
+  const width = languageModel.width(languageConfig);
+  if (trained === undefined || trained === width) return { kept: initial };
+  return {
+    kept: new Map([...initial].filter(([name]) => !name.startsWith('language_projection.'))),
+    note: `The projection to begin with is for a language model of width ${trained}; this one has ${width}: it begins anew.`,
+  };
+}
+
+/**
+ * What the captions of a run go on from: a decoder-only model reads [prompt ; caption] as one text; an encoder-decoder begins its own.
+ */
+export function goesOnFrom({ languageModel }: Pick<Stage2Parts, 'languageModel'>, prompt: string | undefined): string {
+  return languageModel.architecture === 'decoder-only' ? (prompt ?? '') : '';
 }
 
 /** Graph and data of a stage-2 run. An epoch shows each image once, with all the captions drawn for it sharing its queries. */
@@ -89,6 +115,7 @@ export function prepareStage2(numbers: Stage2Numbers, parts: Stage2Parts): Prepa
     frozen: parts.frozen,
     start: startValues(graph, numbers.seed, parts.plugin, parts.initial),
     steps: Math.floor((plan.batchesPerEpoch * numbers.epochs) / (numbers.accumulate ?? 1)),
+    learningRateScale: (name) => (parts.initial?.has(name) === true ? (numbers.initRate ?? 1) : 1),
     batchAt: async (step, micro) => {
       const place = step * (numbers.accumulate ?? 1) + micro;
       const random = randomAt(mixSeed(numbers.seed, 4), place);

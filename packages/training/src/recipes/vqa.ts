@@ -6,11 +6,11 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { JsonSchema, LanguageModelPlugin, ParameterSet, TensorData } from '@querent/core';
+import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, dimTerms } from '@querent/graph';
 import type { ModelFolder, Tokenizer } from '@querent/hub';
-import { loadTensors, loadTokenizer, openModelFolder, padRows, saveModelFolder, withoutGguf } from '@querent/hub';
+import { loadTensors, loadTokenizer, openModelFolder, padRows, saveModelFolder } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
 import { cachedFeatures } from '../data/feature-source.ts';
@@ -29,6 +29,8 @@ import { bridgeOf, fromOf, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
+import { openFrozenLanguageModel } from './frozen-language-model.ts';
+import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import { startValues } from './stage1.ts';
 import { LANGUAGE_MODEL_SCOPE, languageProjection } from './stage2.ts';
 
@@ -36,7 +38,7 @@ export interface VqaRecipe extends RunNumbers {
   readonly kind: 'vqa';
   /** Folder of the frozen encoder. */
   readonly encoder: string;
-  /** Folder of the frozen language model. */
+  /** The frozen language model, a folder or a `.gguf` file. */
   readonly language_model: string;
   readonly questions: QuestionSource;
   readonly views: ViewOptions;
@@ -65,7 +67,7 @@ export const vqaRecipeSchema: JsonSchema = {
     $schema: sourceProperties.$schema,
     kind: { const: 'vqa', description: 'Questions about pictures.' },
     encoder: folder('The folder of the frozen encoder'),
-    language_model: folder('The folder of the frozen language model'),
+    language_model: folder('The frozen language model, a folder or a .gguf file'),
     questions: questionSourceSchema,
     views: viewOptionsSchema,
     maxTokens: { type: 'integer', minimum: 3, description: 'Questions are cut after so many tokens, and answers.' },
@@ -123,13 +125,9 @@ export async function* prepareVqaRecipe(recipe: VqaRecipe, options: TrainRecipeO
   };
 }
 
-interface OpenedParts {
+interface OpenedParts extends FrozenLanguageModel {
   readonly bridge: BridgeOfDocument;
   readonly initial: ParameterSet;
-  readonly languageModel: LanguageModelPlugin;
-  readonly languageConfig: unknown;
-  readonly frozen: ParameterSet;
-  readonly tokenizer: Tokenizer;
   readonly template: string;
   /** Where the bridge reads the question. */
   readonly bridgeTokenizer?: Tokenizer;
@@ -142,16 +140,12 @@ async function openParts(recipe: VqaRecipe, options: TrainRecipeOptions, at: (pa
   const begun = init ?? textInit;
   if (begun === undefined) throw new QuerentError('QRT_CONFIG_INVALID', 'The recipe names no bridge to begin with.', { fix: 'Give /init or --init, a folder of stage 2, or /text_init, one of stage 1.' });
   const bridge = bridgeOf(begun.config, options.plugins);
-  const languageFolder = await openModelFolder(at(recipe.language_model));
-  const languageModel = options.plugins.languageModel(String(languageFolder.config['model_type']));
+  const language = await openFrozenLanguageModel(at(recipe.language_model), options.plugins);
   const shared = {
     bridge: recipe.question_to_bridge ? readingText(bridge) : bridge,
     initial: new Map([...(await bridgeWeights(textInit)), ...(await bridgeWeights(init))]),
-    languageModel,
-    languageConfig: languageFolder.config,
-    frozen: new Map([...(await withoutGguf(languageFolder.parameters))].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const)),
-    tokenizer: await loadTokenizer(at(recipe.language_model)),
-    template: recipe.prompt ?? TEMPLATES[languageModel.architecture],
+    ...language,
+    template: recipe.prompt ?? TEMPLATES[language.languageModel.architecture],
   };
   if (!recipe.question_to_bridge) return shared;
   const given = recipe.tokenizer === undefined ? textInit?.tokenizerFile : tokenizerIn(at(recipe.tokenizer));
