@@ -176,8 +176,10 @@ describe('a download that breaks', () => {
     await resolveModel(NAME, options);
     await rm(join(folder.path, 'cache'), { recursive: true });
     hub.trick('model.safetensors', (_, response) => refuse(response, 503));
-    await expect(resolveModel(NAME, options)).rejects.toMatchObject({ code: 'QRT_HUB_UNREACHABLE', message: expect.stringContaining('503') });
+    await expect(resolveModel(NAME, options)).rejects.toMatchObject({ code: 'QRT_HUB_UNREACHABLE', message: expect.stringContaining('503'), details: { status: 503 } });
     expect((await blobs()).length).toBeGreaterThan(1);
+    hub.trick('model.safetensors', (_, response) => void response.writeHead(429, { 'retry-after': '3' }).end());
+    await expect(resolveModel(NAME, { ...options, attempts: 1 })).rejects.toMatchObject({ details: { status: 429, retryAfterMs: 3000 } });
   });
 
   it('ends with the reason of its signal, at once, in every phase', async () => {

@@ -143,7 +143,7 @@ export { mapBatches } from './flow/map-batches.ts';
 export type { MapBatchesOptions } from './flow/map-batches.ts';
 export { throughStage } from './flow/through-stage.ts';
 export type { Entry, ThroughStageOptions } from './flow/through-stage.ts';
-export { isTransient, retry, withRetries } from './flow/retry.ts';
+export { isTransient, requestedWaitMs, retry, retryAfterMs, withRetries } from './flow/retry.ts';
 export type { RetryOptions } from './flow/retry.ts';
 export { joinCalls } from './flow/join-calls.ts';
 export type { JoinCallsOptions, JoinedCall, JoinedCalls } from './flow/join-calls.ts';

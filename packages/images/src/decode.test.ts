@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
@@ -5,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { deflateSync, crc32 } from 'node:zlib';
+import { withRetries } from '@querent/core';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -158,6 +160,31 @@ describe('decodeImage refuses', () => {
     await expect(decodeImage(endless, { maxBytes: 1 << 20 })).rejects.toMatchObject({ code: 'QRT_IMAGE_TOO_LARGE' });
     await expect(decodeImage(new ReadableStream(), { timeoutMs: 20 })).rejects.toMatchObject({ code: 'QRT_IMAGE', message: expect.stringContaining('20 ms') });
     await expect(decodeImage(ReadableStream.from(['text']) as ReadableStream<never>)).rejects.toMatchObject({ code: 'QRT_IMAGE' });
+  });
+
+  it('a server that is busy is asked again after the wait it wants, one that has no such picture is not', async () => {
+    const picture = await solid(3, { r: 255, g: 0, b: 0 }, 2, 1).png().toBuffer();
+    let asked = 0;
+    const server = createServer((request, response) => {
+      asked++;
+      if (request.url === '/gone') response.writeHead(404).end();
+      else if (asked === 1) response.writeHead(503, { 'retry-after': '7' }).end();
+      else if (asked === 2) response.writeHead(429).end();
+      else response.end(picture);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo; // it listens on a port
+    try {
+      const waits: number[] = [];
+      const retry = { attempts: 3, sleep: async (ms: number): Promise<void> => void waits.push(ms) };
+      const never = new AbortController().signal;
+      expect(await withRetries(() => decodeImage(`http://127.0.0.1:${port}/busy`), retry, never)).toMatchObject({ width: 2, height: 1 });
+      expect([asked, waits]).toEqual([3, [7000, 400]]);
+      await expect(withRetries(() => decodeImage(`http://127.0.0.1:${port}/gone`), retry, never)).rejects.toMatchObject({ details: { status: 404 } });
+      expect(asked).toBe(4);
+    } finally {
+      server.close();
+    }
   });
 
   it('what a server does not have, and servers that are not there', async () => {

@@ -4,7 +4,7 @@
  */
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { QuerentError } from '@querent/core';
+import { QuerentError, retryAfterMs } from '@querent/core';
 import type { ImageSource, RawPixels } from '@querent/core';
 
 export interface ReadLimits {
@@ -103,7 +103,8 @@ async function fetchBytes(url: string, name: string, limits: ReadLimits, signal:
   const response = await fetch(url, { signal, headers: { accept: 'image/*' } });
   if (!response.ok) {
     await response.body?.cancel();
-    throw unreadable(name, `the server answered ${response.status} ${response.statusText}`.trimEnd());
+    const wait = retryAfterMs(response.headers.get('retry-after'));
+    throw unreadable(name, `the server answered ${response.status} ${response.statusText}`.trimEnd(), undefined, undefined, { status: response.status, ...(wait === undefined ? {} : { retryAfterMs: wait }) });
   }
   const size = Number(response.headers.get('content-length') ?? 0);
   if (size > limits.maxBytes) {
@@ -175,11 +176,11 @@ function codeOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : describe(error);
 }
 
-function unreadable(name: string, reason: string, fix?: string, cause?: unknown): QuerentError {
+function unreadable(name: string, reason: string, fix?: string, cause?: unknown, details: object = {}): QuerentError {
   return new QuerentError('QRT_IMAGE', `${name} cannot be read: ${reason}.`, {
     ...(fix === undefined ? {} : { fix }),
     ...(cause === undefined ? {} : { cause }),
-    details: { source: name },
+    details: { source: name, ...details },
   });
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { QuerentError, from, isTransient, mapBounded, retry, withRetries } from '../index.ts';
+import { QuerentError, from, isTransient, mapBounded, retry, retryAfterMs, withRetries } from '../index.ts';
 import type { Result } from '../index.ts';
 
 const busy = (): Error => Object.assign(new Error('busy'), { code: 'EBUSY' });
@@ -50,6 +50,14 @@ describe('withRetries', () => {
     const reason = new Error('enough');
     const waiting = withRetries(() => Promise.reject(busy()), { attempts: 2, sleep: () => new Promise(() => controller.abort(reason)) }, controller.signal);
     await expect(waiting).rejects.toBe(reason);
+  });
+
+  it('waits as long as a server asks for, up to the longest', async () => {
+    const { waits, sleep } = clock();
+    const busyServer = (): Error => new Error('x', { cause: new QuerentError('QRT_IMAGE', 'x', { details: { status: 429, retryAfterMs: 250 } }) });
+    await expect(withRetries(() => Promise.reject(busyServer()), { attempts: 4, backoffMs: 200, maxBackoffMs: 300, sleep }, never)).rejects.toThrow();
+    expect(waits).toEqual([250, 300, 300]);
+    expect([retryAfterMs('2'), retryAfterMs(' 0 '), retryAfterMs(null), retryAfterMs('soon'), retryAfterMs('Wed, 21 Oct 2015 07:28:00 GMT')]).toEqual([2000, 0, undefined, undefined, 0]);
   });
 
   it('refuses less than one attempt', async () => {

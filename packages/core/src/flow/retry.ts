@@ -15,7 +15,7 @@ import { DONE } from './pull.ts';
 export interface RetryOptions {
   /** Attempts altogether, at least 1. */
   readonly attempts: number;
-  /** Wait before the second attempt, in milliseconds; it doubles before each further one. Default 200. */
+  /** Wait before the second attempt, in milliseconds; it doubles before each further one. A server that asks for more (`Retry-After`) gets it. Default 200. */
   readonly backoffMs?: number;
   /** Longest wait, in milliseconds. Default 30 000. */
   readonly maxBackoffMs?: number;
@@ -36,16 +36,45 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 /** Causes looked through. */
 const MAX_DEPTH = 8;
 
-/** May this error be gone the next time? True for the network, for busy files and for a failed run, also as the cause of another error. */
+/**
+ * What a server asks for with `Retry-After`, in milliseconds: a number of seconds or a date. Errors carry it as `details.retryAfterMs`,
+ * beside `details.status`.
+ *
+ * @param value the header; null when there is none
+ */
+export function retryAfterMs(value: string | null): number | undefined {
+  if (value === null) return undefined;
+  const text = value.trim();
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/** What the server that failed asked for, in milliseconds; 0 when it did not say. */
+export function requestedWaitMs(error: unknown): number {
+  return detailOf(error, 'retryAfterMs') ?? 0;
+}
+
+/** A number that a coded error, or one of its causes, carries in its details. */
+function detailOf(error: unknown, key: 'status' | 'retryAfterMs'): number | undefined {
+  let at = error;
+  for (let depth = 0; depth < MAX_DEPTH && typeof at === 'object' && at !== null; depth++) {
+    const details = isQuerentError(at) ? at.details : undefined;
+    const value = typeof details === 'object' && details !== null ? Object.entries(details).find(([name]) => name === key)?.[1] : undefined;
+    if (typeof value === 'number') return value;
+    at = 'cause' in at ? at.cause : undefined;
+  }
+  return undefined;
+}
+
+/** May this error be gone the next time? True for the network, a server that is busy or failed (408, 429, 5xx), for busy files and for a failed run, also as the cause of another error. */
 export function isTransient(error: unknown): boolean {
   let at = error;
   for (let depth = 0; depth < MAX_DEPTH && typeof at === 'object' && at !== null; depth++) {
     if ('code' in at && typeof at.code === 'string' && TRANSIENT.has(at.code)) return true;
-    const status = isQuerentError(at) && typeof at.details === 'object' && at.details !== null && 'status' in at.details ? at.details.status : undefined;
-    if (typeof status === 'number' && (status === 408 || status === 429 || status >= 500)) return true;
     at = 'cause' in at ? at.cause : undefined;
   }
-  return false;
+  const status = detailOf(error, 'status');
+  return status !== undefined && (status === 408 || status === 429 || status >= 500);
 }
 
 /**
@@ -62,7 +91,7 @@ export async function withRetries<T>(run: () => T | PromiseLike<T>, options: Ret
     } catch (error) {
       signal.throwIfAborted();
       if (attempt >= attempts || !(options.isWorthRetrying ?? isTransient)(error)) throw error;
-      await wait(options, attempt, signal);
+      await wait(options, attempt, error, signal);
     }
   }
 }
@@ -93,7 +122,7 @@ export function retry<In, Out extends { readonly error?: Error | undefined }>(in
     const again = async (item: In, first: Out): Promise<Out> => {
       let result = first;
       for (let attempt = 1; attempt < attempts && isWorth(result, item, options); attempt++) {
-        await wait(options, attempt, signal);
+        await wait(options, attempt, result.error, signal);
         const next = await inner(from([item], { signal }))[Symbol.asyncIterator]().next();
         if (next.done === true) break;
         result = next.value;
@@ -123,9 +152,10 @@ function isWorth({ error }: { readonly error?: Error | undefined }, item: unknow
   return (options.isWorthRetrying ?? isTransient)(error);
 }
 
-function wait(options: RetryOptions, attempt: number, signal: AbortSignal): Promise<void> {
+function wait(options: RetryOptions, attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
   const { backoffMs = BACKOFF_MS, maxBackoffMs = MAX_BACKOFF_MS, sleep = timer } = options;
-  return raceSignal(sleep(Math.min(maxBackoffMs, backoffMs * 2 ** (attempt - 1)), signal), signal);
+  const waitMs = Math.max(backoffMs * 2 ** (attempt - 1), requestedWaitMs(error));
+  return raceSignal(sleep(Math.min(maxBackoffMs, waitMs), signal), signal);
 }
 
 function timer(ms: number, signal: AbortSignal): Promise<void> {

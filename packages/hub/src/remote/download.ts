@@ -99,7 +99,7 @@ async function fill(handle: FileHandle, wanted: DownloadRequest): Promise<void> 
       if (!isUnreachable(error)) throw error;
       failures = done > before ? 1 : failures + 1;
       if (failures >= settings.attempts) throw error;
-      await pause(settings, failures, signal);
+      await pause(settings, failures, signal, error);
       continue;
     }
     if (done < bytes) {

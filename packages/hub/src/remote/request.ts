@@ -3,7 +3,7 @@
  * silent server is given up, every failure has a code. `readBounded` reads what is small.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { QuerentError, isAborted, isQuerentError, linkSignals } from '@querent/core';
+import { QuerentError, isAborted, isQuerentError, linkSignals, requestedWaitMs, retryAfterMs } from '@querent/core';
 import type { HubSettings } from './settings.ts';
 
 const REDIRECTS = 5;
@@ -53,14 +53,17 @@ export async function retrying<T>(settings: HubSettings, signal: AbortSignal | u
       return await once();
     } catch (error) {
       if (!isUnreachable(error) || attempt >= settings.attempts) throw error;
-      await pause(settings, attempt, signal);
+      await pause(settings, attempt, signal, error);
     }
   }
 }
 
-/** The wait after the `attempt`th failure. @throws the signal's reason */
-export async function pause(settings: HubSettings, attempt: number, signal: AbortSignal | undefined): Promise<void> {
-  const waitMs = Math.min(settings.retryDelayMs * 2 ** (attempt - 1), 30_000);
+/** Longest wait before another attempt, whatever the hub asks for. */
+const MAX_WAIT_MS = 30_000;
+
+/** The wait after the `attempt`th failure; longer when the hub asked for more with that failure. @throws the signal's reason */
+export async function pause(settings: HubSettings, attempt: number, signal: AbortSignal | undefined, failure?: unknown): Promise<void> {
+  const waitMs = Math.min(Math.max(settings.retryDelayMs * 2 ** (attempt - 1), requestedWaitMs(failure)), MAX_WAIT_MS);
   await delay(waitMs, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
     throw signal?.aborted === true ? signal.reason : error;
   });
@@ -89,7 +92,8 @@ export async function readBounded(answer: HubAnswer, limit: number, what: string
 /** The error for a status that is not what was hoped for. HuggingFace says more in `X-Error-Code`. */
 export function statusError(status: number, headers: Headers, url: URL, what: string, hasToken: boolean): QuerentError {
   const said = headers.get('x-error-code') ?? '';
-  const details = { status, url: shown(url), code: said };
+  const wait = retryAfterMs(headers.get('retry-after'));
+  const details = { status, url: shown(url), code: said, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
   if (said === 'GatedRepo' || status === 403) {
     return new QuerentError('QRT_HUB_ACCESS', `The hub does not give ${what}: its terms have to be accepted first, or the token may not read it (${status}).`, {
       fix: hasToken ? 'Accept them on the model’s page with the account of this token, or use a token that may read it.' : 'Accept them on the model’s page, then set HF_TOKEN to a token of that account.',
@@ -103,7 +107,7 @@ export function statusError(status: number, headers: Headers, url: URL, what: st
       details,
     });
   }
-  if (status === 429 || status >= 500) return new QuerentError('QRT_HUB_UNREACHABLE', `The hub failed with status ${status} when asked for ${what}.`, { fix: 'Try again later: what has arrived is kept.', details });
+  if (status === 408 || status === 429 || status >= 500) return new QuerentError('QRT_HUB_UNREACHABLE', `The hub failed with status ${status} when asked for ${what}.`, { fix: 'Try again later: what has arrived is kept.', details });
   return new QuerentError('QRT_HUB_RESPONSE', `The hub answered with status ${status} when asked for ${what}.`, { fix: 'Check HF_ENDPOINT.', details });
 }
 

@@ -59,12 +59,19 @@ export function outputFormat(file: string): OutputFormat {
   };
 }
 
+async function fetchPicture(url: string, name: string): Promise<AsyncIterable<Uint8Array> | undefined> {
+  const response = await fetch(url);
+  if (response.ok) return response.body ?? undefined;
+  await response.body?.cancel();
+  throw new QuerentError('QRT_IMAGE', `${name} cannot be read: the server answered ${response.status}.`, { details: { source: name, status: response.status } });
+}
+
 /** The bytes of a row's picture, as they are. */
 async function pictureOf(image: ImageSource, name: string): Promise<Uint8Array> {
   if (image instanceof Uint8Array) return image;
   if (typeof image !== 'string') throw new QuerentError('QRT_DATASET', `${name} cannot be copied into an archive.`, { fix: 'Write JSONL instead.' });
   const isUrl = /^(https?|data):/i.test(image);
-  const source: AsyncIterable<Uint8Array> | undefined = isUrl ? ((await fetch(image)).body ?? undefined) : createReadStream(image);
+  const source: AsyncIterable<Uint8Array> | undefined = isUrl ? await fetchPicture(image, name) : createReadStream(image);
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of source ?? []) {
