@@ -5,7 +5,11 @@
  * 8-bit activations, in `encoder-precision.ts`.
  */
 import type { Graph, GraphScope, Node, Tensor } from '@querent/core';
-import { add, cast, createGraph, dynamicQuantizeMatMul, fusedMatMul, builderOf, gather, gemm, int, op1, printShape, reduceSum, reshape } from '@querent/graph';
+import {
+  add, cast, concat, createGraph, div, dynamicQuantizeMatMul, fusedMatMul, builderOf, gather, gemm, int, mul, op1, printShape, reduceSum, reshape, split, sub,
+} from '@querent/graph';
+import type { WeightGroup } from './precision-groups.ts';
+import { unflattened } from './precision-groups.ts';
 
 /** A matrix in blocks of small integers. */
 export interface BlockForm {
@@ -43,6 +47,13 @@ export interface WeightForms {
   readonly products: ReadonlyMap<string, WeightForm>;
   /** Tables that rows are picked from. */
   readonly tables: ReadonlyMap<string, BlockForm | HalfForm>;
+  /** Products that are made as one, by the name of each member's weight. */
+  readonly groups?: ReadonlyMap<string, WeightGroup>;
+  /**
+   * Products that are also made in integers, to see what that changes: outputs `error.NAME`, the sum of squared differences over that of
+   * squares, float32 [1].
+   */
+  readonly probes?: ReadonlyMap<string, IntegerForm>;
 }
 
 /** What follows a weight's name in the names of its stored pieces. */
@@ -77,7 +88,10 @@ class Rewriting {
 
   result(): Graph {
     for (const input of this.#from.inputs) this.#made.set(input.name, this.#g.input(input.name, input.dtype, input.shape));
-    for (const node of this.#from.nodes) this.#add(node);
+    for (const node of this.#from.nodes) {
+      this.#add(node);
+      this.#probe(node);
+    }
     for (const [name, tensor] of this.#from.outputs) this.#g.output(name, this.#of(tensor));
     return this.#g.graph;
   }
@@ -124,14 +138,39 @@ class Rewriting {
       return;
     }
     // Flattened only to be multiplied: the operator takes all axes.
-    const maker = this.#from.producer(input);
-    const whole = (maker?.opType === 'Reshape' ? maker.inputs[0] : undefined) ?? null;
-    const x = this.#of(whole !== null && whole.shape.at(-1) === form.columns ? whole : input);
-    const product = form.kind === 'integers' ? this.#integerProduct(x, name, form, bias) : this.#blockProduct(x, name, form, bias);
+    const x = this.#of(unflattened(this.#from, input));
+    const group = this.#forms.groups?.get(name);
+    if (group !== undefined) return this.#groupProduct(x, group);
+    this.#note(output, form.kind === 'integers' ? this.#integerProduct(x, name, form, bias) : this.#blockProduct(x, name, form, bias === null ? null : this.#of(bias)));
+  }
+
+  #note(output: Tensor, product: Tensor): void {
     if (product.shape.length === 2) this.#made.set(output.name, product);
     else this.#unflattened.set(output.name, product);
   }
 
+  /** All products of a group at once, when the first of them comes. */
+  #groupProduct(x: Tensor, { name, members, rows, form }: WeightGroup): void {
+    const nodes = members.map((member) => this.#from.nodes.find((node) => isProduct(node) && node.inputs[1]?.name === member)!); // groupsOf has seen them here
+    if (nodes.some(({ outputs }) => this.#made.has(outputs[0]!.name) || this.#unflattened.has(outputs[0]!.name))) return;
+    const biases = nodes.flatMap(({ inputs }) => (inputs[2] === null || inputs[2] === undefined ? [] : [this.#of(inputs[2])]));
+    const product = this.#blockProduct(x, name, form, biases.length === 0 ? null : concat(biases, 0));
+    const parts = split(product, product.shape.length - 1, rows);
+    nodes.forEach(({ outputs }, i) => this.#note(outputs[0]!, parts[i]!));
+  }
+
+  /** See {@link WeightForms.probes}. */
+  #probe(node: Node): void {
+    const [input = null, weight = null, bias = null] = node.inputs;
+    const form = weight === null || !isProduct(node) ? undefined : this.#forms.probes?.get(weight.name);
+    if (form === undefined || input === null || weight === null) return;
+    const exact = this.#of(node.outputs[0]!);
+    const off = sub(this.#integerProduct(this.#of(input), weight.name, form, bias), exact);
+    const squares = (x: Tensor): Tensor => reduceSum(reshape(mul(x, x), [-1]), [0], true);
+    this.#g.output(`error.${weight.name}`, div(squares(off), squares(exact)));
+  }
+
+  /** @param bias of the new graph */
   #blockProduct(x: Tensor, name: string, form: BlockForm, bias: Tensor | null): Tensor {
     const { bits, blockSize, rows, columns } = form;
     const blocks = Math.ceil(columns / blockSize);
@@ -144,7 +183,7 @@ class Rewriting {
         piece('scales', [rows, blocks], 'float32'),
         form.hasZeroPoints ? piece('zeroPoints', [rows, Math.ceil((blocks * bits) / 8)], 'uint8') : null,
         null,
-        bias === null ? null : this.#of(bias),
+        bias,
       ],
       {
         domain: 'com.microsoft',

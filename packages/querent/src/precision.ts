@@ -12,11 +12,13 @@
  */
 import { stat } from 'node:fs/promises';
 import type { FileTensor, Graph, ParameterData, TensorData } from '@querent/core';
-import { isFileTensor } from '@querent/core';
+import { isFileTensor, viewAs } from '@querent/core';
 import type { DerivedTensors, GgufFileTensor, NBits, QuantisedMatrix } from '@querent/hub';
 import { derivedTensors, float32ToFloat16, hasGgufBlocks, isGgufTensor, loadGgufBlocks, quantiseMatrix, toFloat32 } from '@querent/hub';
-import type { BlockForm, HalfForm } from './precision-graph.ts';
+import type { BlockForm, HalfForm, WeightForm } from './precision-graph.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
+import type { WeightGroup } from './precision-groups.ts';
+import { groupsOf } from './precision-groups.ts';
 
 /** How weights are held. */
 export type Precision = 'fp32' | 'fp16' | 'int8' | 'int4';
@@ -67,12 +69,20 @@ export async function holdWeights(graphs: readonly Graph[], available: ReadonlyM
   const [products, tables, pieces] = [new Map<string, BlockForm | HalfForm>(), new Map<string, BlockForm | HalfForm>(), new Map<string, ParameterData>()];
   const works: DerivedTensors[] = [];
   const shared: [name: string, form: BlockForm][] = [];
+  for (const [name, { product }] of usage) {
+    const data = available.get(name);
+    const form = product === undefined || data === undefined ? undefined : formOf(name, data, product.isTransposed, options);
+    if (form !== undefined) products.set(name, form);
+  }
+  const groups = groupsOf(graphs, new Map([...products].filter(([name]) => options.partOf(name) === 'language')));
   for (const [name, use] of usage) {
     const data = available.get(name);
     if (data === undefined) continue;
-    const form = use.product === undefined ? undefined : formOf(name, data, use.product.isTransposed, options);
-    if (form !== undefined) {
-      products.set(name, form);
+    const form = products.get(name);
+    const group = groups.get(name);
+    if (group !== undefined) {
+      if (group.members[0] === name) works.push(groupWork(group, group.members.map((member) => available.get(member)!), products, usage)); // it has a form, so it is there
+    } else if (form !== undefined) {
       if (form.kind === 'half' && data.dtype === form.dtype && isPlain(data)) pieces.set(name + PIECES.half, data);
       else works.push(form.kind === 'half' ? halfWork(name, data) : blockWork(name, data, form, use.product?.isTransposed === true));
     }
@@ -102,7 +112,7 @@ export async function holdWeights(graphs: readonly Graph[], available: ReadonlyM
     if (blocks !== undefined) held.set(name + PIECES.rows, { ...blocks, shape: [rows, columns] });
     if (scales !== undefined) held.set(name + PIECES.rowScales, scales);
   }
-  return { available: held, rewrite: (graph) => rewriteGraph(graph, { products, tables }) };
+  return { available: held, rewrite: (graph) => rewriteGraph(graph, { products, tables, groups }) };
 }
 
 interface WeightUse {
@@ -143,6 +153,11 @@ function formOf(name: string, data: ParameterData, isTransposed: boolean, { prec
   if (isStored && precision !== 'fp32') return storedForm(data, rows, columns);
   if (precision !== 'int8' && precision !== 'int4') return undefined;
   const bits = precision === 'int4' && part === 'language' && rows !== vocabulary ? 4 : 8;
+  return blockForm(bits, rows, columns);
+}
+
+/** Blocks as Querent makes them. */
+export function blockForm(bits: 4 | 8, rows: number, columns: number): BlockForm {
   return { kind: 'blocks', bits, blockSize: blockSizeFor(bits, columns), rows, columns, hasZeroPoints: bits === 4, hasOffsets: false };
 }
 
@@ -182,7 +197,8 @@ function floatWork(name: string, data: ParameterData): DerivedTensors {
   return { tensors: [{ name, dtype: 'float32', shape: data.shape }], make: async () => [await toFloat32(data)] };
 }
 
-function blockWork(name: string, data: ParameterData, form: BlockForm, isTransposed: boolean): DerivedTensors {
+/** A matrix's blocks, to be made. */
+export function blockWork(name: string, data: ParameterData, form: BlockForm, isTransposed: boolean): DerivedTensors {
   const { rows, columns, bits, blockSize } = form;
   const blocks = Math.ceil(columns / blockSize);
   return {
@@ -203,6 +219,30 @@ function blockWork(name: string, data: ParameterData, form: BlockForm, isTranspo
   };
 }
 
+/** The blocks of several matrices below each other. */
+function groupWork({ name, members, form }: WeightGroup, weights: readonly ParameterData[], forms: ReadonlyMap<string, WeightForm>, usage: ReadonlyMap<string, WeightUse>): DerivedTensors {
+  const works = members.map((member, i) => blockWork(member, weights[i]!, forms.get(member) as BlockForm, usage.get(member)?.product?.isTransposed === true)); // a group has blocks
+  const { tensors } = blockWork(name, weights[0]!, form, false); // what there will be
+  return {
+    tensors,
+    make: async () => {
+      const made: (readonly TensorData[])[] = [];
+      for (const work of works) made.push(await work.make());
+      return tensors.map(({ dtype, shape }, piece) => ({ dtype, shape, data: viewAs(dtype, joined(made.map((pieces) => pieces[piece]!))) }));
+    },
+  };
+}
+
+function joined(tensors: readonly TensorData[]): Uint8Array {
+  const bytes = new Uint8Array(tensors.reduce((sum, { data }) => sum + data.byteLength, 0));
+  let at = 0;
+  for (const { data } of tensors) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
 async function blocksOf(data: ParameterData, form: BlockForm, isTransposed: boolean): Promise<NBits & Pick<Partial<QuantisedMatrix>, 'zeroPoints'>> {
   const { rows, columns, bits, blockSize } = form;
   if (isGgufTensor(data) && hasGgufBlocks(data)) return loadGgufBlocks(data);
@@ -217,7 +257,7 @@ function transposed(values: Float32Array, rows: number, columns: number): Float3
 }
 
 /** Where the bytes lie, with each file's size and time: another file gives another name to the cache. */
-async function keyOf(names: Iterable<string>, available: ReadonlyMap<string, ParameterData>): Promise<unknown> {
+export async function keyOf(names: Iterable<string>, available: ReadonlyMap<string, ParameterData>): Promise<unknown> {
   const files = new Map<string, unknown>();
   const tensors: unknown[] = [];
   for (const name of [...names].sort()) {
