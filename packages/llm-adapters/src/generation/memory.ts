@@ -31,6 +31,12 @@ export interface MemoryOptions {
   readonly maxSlots: number;
 }
 
+/** The caches as feeds, and the same memory as preallocated outputs. */
+export interface MemoryPorts {
+  readonly feeds: Readonly<Record<string, TensorData>>;
+  readonly into: Readonly<Record<string, TensorData>>;
+}
+
 export class Memory {
   readonly #rows: number;
   readonly #promptSlots: number;
@@ -40,6 +46,8 @@ export class Memory {
   /** [rows, new slots]: the row that wrote what a slot holds; with the slot's number it names one key and value. */
   readonly #writers: Int32Array;
   #slots: number;
+  /** The same at every step until caches grow. */
+  #ports: MemoryPorts | undefined;
 
   /**
    * @param prefill outputs of the prefill graph: `present.*` [batch, heads, tokens, headWidth]
@@ -90,10 +98,14 @@ export class Memory {
       cache.data = grown;
     }
     this.#slots = slots;
+    this.#ports = undefined;
   }
 
-  /** The caches as feeds, and the same memory as preallocated outputs. */
-  ports(): { readonly feeds: Record<string, TensorData>; readonly into: Record<string, TensorData> } {
+  ports(): MemoryPorts {
+    return (this.#ports ??= this.#newPorts());
+  }
+
+  #newPorts(): MemoryPorts {
     const feeds: Record<string, TensorData> = { ...this.#cross };
     const into: Record<string, TensorData> = {};
     for (const { name, heads, headWidth, data } of this.#self) {

@@ -1,5 +1,5 @@
 /** Greedy decoding and seeded sampling: each running row goes its own way. */
-import { argMax, logSoftmax } from './logits.ts';
+import { argMax, logSoftmax, logSumExp } from './logits.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { GeneratedSequence, RowProcessor, StopTest, Strategy, StrategyStep, TokenDelta } from './strategy.ts';
 
@@ -39,6 +39,19 @@ export function draw(logProbabilities: Float32Array, random: () => number): numb
   return last;
 }
 
+/** A token drawn from scores, and its log-probability. Changes the scores. */
+function drawn(scores: Float32Array, random: () => number): readonly [id: number, logProb: number] {
+  logSoftmax(scores);
+  const id = draw(scores, random);
+  return [id, scores[id]!];
+}
+
+/** The token of the largest score, and its log-probability. */
+function likeliest(scores: Float32Array): readonly [id: number, logProb: number] {
+  const id = argMax(scores);
+  return [id, Math.fround(scores[id]! - logSumExp(scores, scores[id]!))];
+}
+
 interface Running {
   readonly sequence: number[];
   readonly ids: number[];
@@ -56,9 +69,7 @@ export function sampling(histories: readonly (readonly number[])[], options: Res
 
   const choose = (row: Running, index: number, scores: Float32Array): TokenDelta => {
     process(scores, row.sequence, row.ids.length, index);
-    logSoftmax(scores);
-    const id = options.doSample ? draw(scores, streams[index]!) : argMax(scores);
-    const logProb = scores[id]!;
+    const [id, logProb] = options.doSample ? drawn(scores, streams[index]!) : likeliest(scores);
     row.ids.push(id);
     row.sequence.push(id);
     row.sum += logProb;
