@@ -27,14 +27,15 @@ export const ARROWS = {
   'store-qdrant': ['core'],
   mini: [],
   querent: ['core', 'graph', 'hub', 'images', 'engine-onnx', 'engine-tfjs', 'encoders', 'qformer', 'llm-adapters', 'tasks', 'training', 'evaluation', 'mini'],
-  cli: ['core', 'querent'],
+  'create-querent-plugin': ['core'],
+  cli: ['core', 'create-querent-plugin', 'querent'],
 };
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]\s*\)|(?:^|\n)\s*import\s*['"]([^'"]+)['"]/g;
 
 /** The folder of a package of ours, or undefined for anything else. */
 function ours(specifier) {
-  if (specifier === 'querent' || specifier.startsWith('querent/')) return 'querent';
+  if (/^(querent|create-querent-plugin)(\/|$)/.test(specifier)) return specifier.split('/')[0];
   return /^@querent\/([^/]+)/.exec(specifier)?.[1];
 }
 

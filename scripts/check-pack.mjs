@@ -73,7 +73,7 @@ export function checkTarballs(tarballs) {
     for (const file of Object.values(manifest.bin ?? {})) if (!has(file)) mistakes.push(`${name}: bin names ${file}, which is not packed.`);
     for (const [dependency, version] of Object.entries(manifest.dependencies ?? {})) {
       if (/^(workspace|catalog|link|file):/.test(version)) mistakes.push(`${name}: ${dependency} has the version ${version}, which npm does not know.`);
-      if (/(^|\/)querent/.test(dependency) && !tarballs.has(dependency)) mistakes.push(`${name}: ${dependency} is not among the packages.`);
+      if (/^@querent\/|^querent$|^create-querent-/.test(dependency) && !tarballs.has(dependency)) mistakes.push(`${name}: ${dependency} is not among the packages.`);
     }
     for (const key of ['license', 'description', 'keywords', 'engines', 'exports', 'files']) if (manifest[key] === undefined) mistakes.push(`${name}: package.json has no ${key}.`);
     if (manifest.type !== 'module') mistakes.push(`${name}: package.json is not of type module.`);

@@ -37,6 +37,8 @@ it.skipIf(missing !== undefined)(`a plugin of each kind builds, passes its tests
     expect([kind, made.code]).toEqual([kind, 0]);
     await npmTest(join(plugin, `querent-plugin-my-${kind}`));
   }
+  await run('npx', ['create-querent-plugin', 'loud', '--kind', 'metric'], { cwd: plugin }); // what `npm create querent-plugin` runs, as it is packed
+  await npmTest(join(plugin, 'querent-plugin-loud'));
   await run('npm', ['pack', '--loglevel=error'], { cwd: plugin });
   expect((await readdir(plugin)).some((name) => name === 'querent-plugin-shout-0.1.0.tgz')).toBe(true);
   const { stdout } = await run('npx', ['querent', 'plugin', 'check', 'querent-plugin-shout'], { cwd: plugin }); // by its own name
@@ -62,7 +64,7 @@ it('refuses names, kinds and places that cannot be, and writes nothing', async (
 }, 300_000);
 
 it('names the compilers that this repository is built with', async () => {
-  const source = await readFile(new URL('../../packages/cli/src/commands/plugin-template.ts', import.meta.url), 'utf8');
+  const source = await readFile(new URL('../../packages/create-querent-plugin/src/template.ts', import.meta.url), 'utf8');
   const catalog = await readFile(new URL('../../pnpm-workspace.yaml', import.meta.url), 'utf8');
   expect(catalog).toContain(`typescript: ${/TYPESCRIPT = '(.*)'/.exec(source)?.[1]}\n`);
   expect(catalog).toContain(`'@types/node': ${/NODE_TYPES = '(.*)'/.exec(source)?.[1]}\n`);

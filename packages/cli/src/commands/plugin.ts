@@ -1,13 +1,10 @@
 /** `querent plugin new|check|list`: a folder to begin a plugin with, whether a plugin keeps its contract, what is registered. */
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
 import { PLUGIN_KINDS, QuerentError, nearest } from '@querent/core';
+import { TEMPLATE_KINDS, createPlugin } from 'create-querent-plugin';
 import { JSON_ARG, defineCliCommand } from '../command.ts';
 import type { Command } from '../command.ts';
 import { note, printJson, printLine } from '../output.ts';
 import { openQuerent } from '../session.ts';
-import { pluginNames, templateFiles } from './plugin-template.ts';
-import { TEMPLATE_KINDS } from './plugin-template-kinds.ts';
 
 const args = {
   kind: { type: 'string', description: `new: what it is: ${TEMPLATE_KINDS.join(', ')}.`, default: 'task', valueHint: 'KIND' },
@@ -34,42 +31,13 @@ const command: Command<typeof args> = defineCliCommand({
 export default command as unknown as Command; // `run` is given what `args` describes
 
 async function create(given: string, kind: string, out: string | undefined, isJson: boolean): Promise<number> {
-  const known = TEMPLATE_KINDS.find((one) => one === kind);
-  if (known === undefined) {
-    const near = nearest(kind, TEMPLATE_KINDS);
-    throw new QuerentError('QRT_USAGE', `--kind is ${JSON.stringify(kind)}; there are templates for ${TEMPLATE_KINDS.join(', ')}.`, { fix: near === undefined ? 'docs/plugins.md says how the other kinds are written.' : `Did you mean ${near}?` });
-  }
-  const { name, packageName } = pluginNames(given);
-  const folder = resolve(out ?? packageName.replace(/^@[^/]+\//, ''));
-  await writeFolder(folder, await templateFiles({ name, packageName, kind: known }));
+  const { name, packageName, kind: known, folder, shown } = await createPlugin(given, { kind, out });
   if (isJson) printJson({ name, package: packageName, kind: known, folder });
   else {
     printLine(folder);
-    note(`Next: cd ${out ?? packageName.replace(/^@[^/]+\//, '')} && npm install && npm test. README.md says the rest.`);
+    note(`Next: cd ${shown} && npm install && npm test. README.md says the rest.`);
   }
   return 0;
-}
-
-/** Whole or not at all: written beside the place, then moved there. @throws QuerentError QRT_FILE when something is there. */
-async function writeFolder(folder: string, files: ReadonlyMap<string, string>): Promise<void> {
-  const there = await readdir(folder).catch(() => []);
-  if (there.length > 0) throw new QuerentError('QRT_FILE', `${folder} is not empty: nothing was written.`, { fix: 'Choose another name, or another folder with --out DIR.', details: { folder } });
-  try {
-    await mkdir(dirname(folder), { recursive: true });
-    const draft = await mkdtemp(join(dirname(folder), '.querent-plugin-'));
-    try {
-      for (const [file, text] of files) {
-        await mkdir(dirname(join(draft, file)), { recursive: true });
-        await writeFile(join(draft, file), text);
-      }
-      await rename(draft, folder);
-    } catch (error) {
-      await rm(draft, { recursive: true, force: true });
-      throw error;
-    }
-  } catch (cause) {
-    throw new QuerentError('QRT_FILE', `${folder} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}.`, { fix: 'Check that its parent may be written, or choose another with --out DIR.', cause });
-  }
 }
 
 async function check(names: readonly string[], isJson: boolean): Promise<number> {

@@ -12,6 +12,6 @@ export const TEMPLATE_KINDS: readonly TemplateKind[] = ['task', 'encoder', 'lang
 
 /** The texts of `src/index.ts` and `test/index.test.js`. */
 export async function readTemplate(kind: TemplateKind, name: string): Promise<{ readonly source: string; readonly test: string }> {
-  const read = async (file: string): Promise<string> => (await readFile(new URL(`../../templates/${kind}/${file}`, import.meta.url), 'utf8')).replaceAll('NAME', name);
+  const read = async (file: string): Promise<string> => (await readFile(new URL(`../templates/${kind}/${file}`, import.meta.url), 'utf8')).replaceAll('NAME', name);
   return { source: await read('index.ts'), test: await read('conformance.js') };
 }

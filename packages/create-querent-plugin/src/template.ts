@@ -1,8 +1,8 @@
-/** The files of a fresh plugin: a package that builds, tests and packs by itself. What is in its one source file is in `plugin-template-kinds.ts`. */
+/** The files of a fresh plugin: a package that builds, tests and packs by itself. What is in its one source file is in `kinds.ts`. */
 import { readFile } from 'node:fs/promises';
 import { QuerentError } from '@querent/core';
-import { readTemplate } from './plugin-template-kinds.ts';
-import type { TemplateKind } from './plugin-template-kinds.ts';
+import { readTemplate } from './kinds.ts';
+import type { TemplateKind } from './kinds.ts';
 
 /** Compilers that the template was tried with. */
 const TYPESCRIPT = '7.0.2';
@@ -45,7 +45,7 @@ export async function templateFiles(plugin: NewPlugin): Promise<ReadonlyMap<stri
 }
 
 async function ownVersion(): Promise<string> {
-  const manifest: unknown = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+  const manifest: unknown = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
   return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '0.0.0';
 }
 
