@@ -28,6 +28,9 @@ const INSTALL = 'npm install webgpu @tensorflow/tfjs-backend-webgpu@4.22.0; it n
 /** Limits that TensorFlow.js asks an adapter for all of. */
 const LIMITS = ['maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimension', 'maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupSizeX', 'maxComputeInvocationsPerWorkgroup'];
 
+/** Dawn lives as long as somebody holds what `create` gave: collected under a device that works, it takes the process down. */
+const held: Set<Gpu> = new Set();
+
 /** Starts it; gives the adapter's name. @throws QuerentError QRT_ENGINE_PROVIDER */
 export async function openWebGpu(tf: Tf): Promise<string> {
   const [dawnFile, backendFile] = [findPeer('webgpu'), findPeer('@tensorflow/tfjs-backend-webgpu')];
@@ -38,6 +41,7 @@ export async function openWebGpu(tf: Tf): Promise<string> {
     const dawn = (await import(dawnFile)) as Dawn; // its own declaration of create and globals
     Object.assign(globalThis, dawn.globals);
     const gpu = dawn.create([]);
+    held.add(gpu);
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (adapter === null) throw unavailable('webgpu', 'there is no adapter', INSTALL);
     const device = await adapter.requestDevice({
@@ -45,11 +49,24 @@ export async function openWebGpu(tf: Tf): Promise<string> {
       requiredLimits: Object.fromEntries(LIMITS.flatMap((name) => (adapter.limits[name] === undefined ? [] : [[name, adapter.limits[name]]]))),
     });
     const { WebGPUBackend } = createRequire(import.meta.url)(backendFile) as WebGpuPackage; // exports it
-    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info ?? {}) as unknown as ReturnType<Tf['backend']>); // a KernelBackend
-    await tf.setBackend('webgpu');
+    const backend = withNavigator(gpu, () => new WebGPUBackend(device, adapter.info ?? {})) as unknown as ReturnType<Tf['backend']>; // a KernelBackend
+    tf.registerBackend('webgpu', () => backend);
+    if (!(await tf.setBackend('webgpu'))) throw unavailable('webgpu', 'TensorFlow.js could not start it', INSTALL);
     return adapter.info?.description ?? adapter.info?.device ?? 'WebGPU';
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'QRT_ENGINE_PROVIDER') throw cause;
     throw unavailable('webgpu', cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause), INSTALL, cause);
+  }
+}
+
+/** Runs `work` while `navigator.gpu` is there, as in a browser: TensorFlow.js's backend asks for it when it is made, and never again. */
+function withNavigator<T>(gpu: Gpu, work: () => T): T {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator'); // Node 20 has none
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
+  try {
+    return work();
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(globalThis, 'navigator');
+    else Object.defineProperty(globalThis, 'navigator', before);
   }
 }
