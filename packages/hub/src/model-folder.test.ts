@@ -68,6 +68,19 @@ test('parts named by `from` give their config, weights, tokenizer and preprocess
   expect([...bridge.parameters.keys()]).toEqual(['query_tokens']);
 });
 
+test('an encoder that was published inside a classifier is taken out of it', async () => {
+  for (const type of ['vit', 'dinov2']) {
+    await saveModelFolder(join(root, `${type}-classifier`), {
+      config: { model_type: type },
+      parameters: weights(`${type}.embeddings.cls_token`, `${type}.layernorm.weight`, 'classifier.bias'),
+    });
+    const { parameters } = await resolveFrom('vision_config', { from: `${type}-classifier` }, root);
+    expect([...parameters.keys()].sort()).toEqual(['vision_model.classifier.bias', 'vision_model.embeddings.cls_token', 'vision_model.layernorm.weight']);
+  }
+  const other = await resolveFrom('text_config', { from: 'vit-classifier' }, root);
+  expect([...other.parameters.keys()]).toContain('language_model.vit.layernorm.weight');
+});
+
 test('a circle, a missing folder and a `from` that is no path are refused', async () => {
   await mkdir(join(root, 'one'));
   await mkdir(join(root, 'two'));

@@ -22,6 +22,12 @@ export const PART_PREFIXES: Readonly<Record<string, string>> = {
   qformer_config: '',
 };
 
+/** How an encoder's tensors begin where HF published it inside a classifier (`base_model_prefix` of ViTForImageClassification and the like), by `model_type`. */
+const CLASSIFIER_PREFIXES: ReadonlyMap<unknown, string> = new Map([
+  ['vit', 'vit.'],
+  ['dinov2', 'dinov2.'],
+]);
+
 export interface ModelFolder {
   readonly path: string;
   /** `config.json` with each part's `from` resolved and taken out. */
@@ -143,8 +149,10 @@ async function resolveWithin(key: string, partConfig: JsonObject, baseDir: strin
   // A whole model that has this part gives it and its tensors as they are named; a folder that is the part gets the prefix.
   const config = isJsonObject(inner) ? inner : folder.config;
   const others = Object.values(PART_PREFIXES).filter((other) => other !== '' && other !== prefix);
+  const classifier = key === 'vision_config' && !isJsonObject(inner) ? CLASSIFIER_PREFIXES.get(config['model_type']) : undefined;
   const parameters = new Map<string, FileTensor>();
-  for (const [name, tensor] of folder.parameters) {
+  for (const [stored, tensor] of folder.parameters) {
+    const name = classifier !== undefined && stored.startsWith(classifier) ? stored.slice(classifier.length) : stored;
     if (isJsonObject(inner) && (prefix === '' ? others.some((other) => name.startsWith(other)) : !name.startsWith(prefix))) continue;
     parameters.set(name.startsWith(prefix) ? name : prefix + name, tensor);
   }
