@@ -33,7 +33,7 @@ const PEER = fileURLToPath(new URL('../../../bench/peer_infer.py', import.meta.u
 const NO_PEER = 3;
 
 /** What the peer prints. */
-export type InferPeer = Omit<BenchInferResult, 'precision' | 'madeCache' | 'rssBytes'> & { readonly precision: string };
+export type InferPeer = Omit<BenchInferResult, 'precision' | 'madeCache' | 'rssBytes' | 'encoder'> & { readonly precision: string };
 
 /** Measures and prints; gives the exit code. */
 export async function benchInferCommand(args: BenchInferArgs): Promise<number> {

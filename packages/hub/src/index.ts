@@ -12,6 +12,9 @@ export type { GgufArrangement, GgufFileTensor, GgufModel } from './gguf-model.ts
 export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats, withoutGguf } from './gguf-load.ts';
 export { dequantiseMatrix, quantiseMatrix } from './quantise.ts';
 export type { QuantisedMatrix, QuantiseOptions } from './quantise.ts';
+export { quantiseColumns } from './quantise-columns.ts';
+export type { QuantisedColumns } from './quantise-columns.ts';
+export { derivedDocument, derivedDocuments } from './derived-document.ts';
 export { derivedTensors } from './quantise-cache.ts';
 export type { DerivedOptions, DerivedTensors } from './quantise-cache.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';

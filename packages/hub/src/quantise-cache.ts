@@ -40,7 +40,7 @@ const LAYOUT = 1;
 export async function derivedTensors(works: readonly DerivedTensors[], options: DerivedOptions): Promise<ReadonlyMap<string, FileTensor>> {
   const digest = createHash('sha256').update(JSON.stringify([LAYOUT, options.kind, options.key, works.map(({ tensors }) => tensors)])).digest('hex');
   const name = `${options.kind}-${digest.slice(0, 16)}.safetensors`;
-  const folders = [join(await folderOf(options.beside), '.querent'), userCache()];
+  const folders = await cacheFolders(options.beside);
   for (const folder of folders) {
     const found = await readChecked(join(folder, name), options.signal);
     if (found !== undefined) return found;
@@ -59,6 +59,11 @@ export async function derivedTensors(works: readonly DerivedTensors[], options: 
   return (await readSafetensors(file)).tensors;
 }
 
+/** Where derived files of a checkpoint may lie, the likelier first. */
+export async function cacheFolders(beside: string): Promise<readonly string[]> {
+  return [join(await folderOf(beside), '.querent'), userCache()];
+}
+
 function checksumOf(file: string): string {
   return `${file}.json`;
 }
@@ -73,7 +78,8 @@ function userCache(): string {
   return join(root, 'weights');
 }
 
-async function firstWritable(folders: readonly string[]): Promise<string | undefined> {
+/** Makes the folder when it is not there. */
+export async function firstWritable(folders: readonly string[]): Promise<string | undefined> {
   for (const folder of folders) {
     try {
       await mkdir(folder, { recursive: true });

@@ -30,6 +30,8 @@ export interface BenchInferResult {
   readonly madeCache: boolean;
   /** One image through the encoder and the bridge. */
   readonly encodeSeconds: number;
+  /** How the encoder's products are held, in `int8` and `int4`: how many, and the cosine of the queries to float32's. */
+  readonly encoder?: { readonly integers: number; readonly blocks: number; readonly stored: number; readonly cosine: number };
   /** The image's queries and the prompt, up to the first token. */
   readonly prefillSeconds: number;
   /** Greedily, after the first token. */
@@ -62,6 +64,7 @@ export async function benchInfer(querent: Querent, folder: string, options: Benc
     const madeCache = [...(await cached(folder))].some((name) => !before.has(name));
     const loaded = process.memoryUsage.rss();
     if (!model.capabilities.has('generate')) throw new QuerentError('QRT_MODEL_UNSUPPORTED', `${folder} writes no texts.`, { fix: 'Measure a model with a language model.' });
+    const { encoderPrecision: chosen } = model;
     const pixels = noise(model);
     const call = signal === undefined ? {} : { signal };
     let softPrompt: TensorData<'float32'> | undefined;
@@ -81,6 +84,7 @@ export async function benchInfer(querent: Querent, folder: string, options: Benc
       loadSeconds,
       madeCache,
       encodeSeconds,
+      ...(chosen === undefined ? {} : { encoder: { integers: chosen.integers.length, blocks: chosen.blocks.length, stored: chosen.stored.length, cosine: chosen.cosine } }),
       prefillSeconds,
       tokensPerSecond: greedySeconds > prefillSeconds ? (newTokens - 1) / (greedySeconds - prefillSeconds) : newTokens / greedySeconds, // a busy machine may stop any run
       beamCaptionsPerSecond: 1 / beamSeconds,

@@ -10,6 +10,7 @@ import { builtInPlugins } from './built-in-plugins.ts';
 import { loadModel } from './load.ts';
 import type { RecipeObject } from './model-source.ts';
 import { importPlugins } from './plugins.ts';
+import type { CalibrationOptions } from './encoder-precision.ts';
 import type { Precision } from './precision.ts';
 import { PRECISIONS } from './precision.ts';
 import { startEngine } from './start-engine.ts';
@@ -36,6 +37,8 @@ export interface LoadOptions {
   readonly engine?: string;
   /** How frozen weights are held, instead of the default of this Querent: see `precision.ts`. */
   readonly precision?: Precision;
+  /** Pictures that an encoder's 8-bit weights and activations are chosen on, and how near they must come, under `int8` and `int4`. */
+  readonly calibration?: CalibrationOptions;
   /** What relative paths of a recipe object start from. Default: the working directory. */
   readonly baseDir?: string;
   readonly signal?: AbortSignal;
@@ -97,7 +100,7 @@ function open(options: QuerentOptions, root: PluginRegistry, registry: PluginReg
   const querent: Querent = {
     registry,
     engine,
-    async load(from, { engine: name, precision = options.precision, baseDir = '.', signal, onDownload } = {}) {
+    async load(from, { engine: name, precision = options.precision, calibration, baseDir = '.', signal, onDownload } = {}) {
       if (precision !== undefined && !PRECISIONS.includes(precision)) {
         throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; there are ${PRECISIONS.join(', ')}.`, { fix: 'Leave it out to take weights as the file has them.' });
       }
@@ -107,6 +110,7 @@ function open(options: QuerentOptions, root: PluginRegistry, registry: PluginReg
         baseDir: resolve(baseDir),
         onDispose: (disposed) => models.delete(disposed),
         ...(precision === undefined ? {} : { precision }),
+        ...(calibration === undefined ? {} : { calibration }),
         ...(signal === undefined ? {} : { signal }),
         ...(onDownload === undefined ? {} : { onDownload }),
       });

@@ -6,6 +6,7 @@ export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskStreamEvent, Ta
 export { createQuerent } from './create-querent.ts';
 export type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
 export { PRECISIONS } from './precision.ts';
+export type { CalibrationOptions, EncoderPrecision } from './encoder-precision.ts';
 export type { Precision } from './precision.ts';
 export { precisionReport } from './precision-report.ts';
 export type { PrecisionFigures, PrecisionReportOptions } from './precision-report.ts';

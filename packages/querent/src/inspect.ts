@@ -9,6 +9,8 @@ import { isFileTensor } from '@querent/core';
 import type { HubOptions, JsonObject, MisshapedTensor } from '@querent/hub';
 import { compareParameters, isJsonObject, openModelFolder, readJsonObject } from '@querent/hub';
 import { blipAsParts } from './blip-folder.ts';
+import type { EncoderPrecision } from './encoder-precision.ts';
+import { chosenPrecisions } from './encoder-precision.ts';
 import type { MemoryUse } from './inspect-memory.ts';
 import { cacheBytes, memoryOf } from './inspect-memory.ts';
 import { alone, encoderGraph } from './inspect-part.ts';
@@ -20,6 +22,7 @@ import type { ModelSource, RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 
 export { precisionReport } from './precision-report.ts';
+export type { EncoderPrecision } from './encoder-precision.ts';
 export type { PrecisionFigures } from './precision-report.ts';
 
 /** One part of a model. */
@@ -47,6 +50,8 @@ export interface InspectReport {
   readonly frozen: number;
   /** Bytes of weights when loaded, by precision, and of what a text in the making needs. */
   readonly memory: MemoryUse;
+  /** What calibrations chose for the encoder in `int8` and `int4`, on this processor: one for each set of pictures and bar; none before the first load. */
+  readonly encoderPrecisions: readonly EncoderPrecision[];
   /** Are there any weights? A recipe on its own has none. */
   readonly hasWeights: boolean;
   readonly missing: readonly string[];
@@ -74,6 +79,7 @@ export interface Declared {
   readonly graphs: readonly Graph[];
   /** Bytes of keys and values for one token of one hypothesis, as float32. */
   readonly cacheBytesPerToken: number;
+  readonly encoderPrecisions?: readonly EncoderPrecision[];
 }
 
 export interface InspectOptions extends Pick<HubOptions, 'signal' | 'onDownload'> {
@@ -148,7 +154,8 @@ async function whole(source: ModelSource, registry: PluginRegistry): Promise<Dec
   }
   const known = (): ReadonlySet<string> => new Set([...everyBridgeGraph(parts).parameters.keys(), ...encoderGraph(encoder, parts.processor, VISION_SCOPE, true).parameters.keys()]);
   const cacheBytesPerToken = languageModel === undefined ? 0 : cacheBytes(languageModel.plugin.caches(languageModel.config));
-  return { parts: listed.filter(({ declared: names }) => names.size > 0), available: everyTensor(source, parts), known, graphs: built, cacheBytesPerToken };
+  const encoderPrecisions = await chosenPrecisions(parts, graphs.encoder(), new Map([...source.parameters, ...(parts.encoderParameters ?? [])]), text.folder);
+  return { parts: listed.filter(({ declared: names }) => names.size > 0), available: everyTensor(source, parts), known, graphs: built, cacheBytesPerToken, encoderPrecisions };
 }
 
 /** The checkpoint's tensors, and those of an encoder's own files, as if they lay in a file too: only their sizes are told. */
@@ -160,7 +167,7 @@ function everyTensor(source: ModelSource, { encoderParameters }: ModelParts): Re
   return new Map([...source.parameters, ...own]);
 }
 
-function reportOf(model: string, { parts, available, known, graphs, cacheBytesPerToken }: Declared): InspectReport {
+function reportOf(model: string, { parts, available, known, graphs, cacheBytesPerToken, encoderPrecisions = [] }: Declared): InspectReport {
   const everything = new Map(parts.flatMap(({ declared }) => [...declared]));
   const { missing, misshaped, extra, redundant, parameters } = compareParameters(everything, available);
   const reports = parts.map(({ part, family, folder, declared, isTrainable }): PartReport => {
@@ -185,6 +192,7 @@ function reportOf(model: string, { parts, available, known, graphs, cacheBytesPe
     trainable,
     frozen: total - trainable,
     memory: memoryOf(graphs, everything, (name) => frozen.has(name), cacheBytesPerToken),
+    encoderPrecisions,
     hasWeights: available.size > 0,
     missing: available.size > 0 ? missing : [],
     misshaped,

@@ -12,6 +12,7 @@ import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 import { matchWeights } from './model-weights.ts';
 import { heldModel } from './model-held.ts';
+import type { CalibrationOptions } from './encoder-precision.ts';
 import type { Precision } from './precision.ts';
 import { VisionLanguageModel } from './vision-language-model.ts';
 
@@ -23,6 +24,8 @@ export interface LoadContext {
   readonly baseDir: string;
   /** How frozen weights are held. Default: as the file has them. */
   readonly precision?: Precision;
+  /** What the precision of an encoder in 8 bits is chosen by. */
+  readonly calibration?: CalibrationOptions;
   readonly signal?: AbortSignal;
   readonly onDownload?: (event: DownloadEvent) => void;
   /** Called when the model is disposed. */
@@ -36,13 +39,18 @@ export interface LoadContext {
  *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
  */
 export async function loadModel(from: string | RecipeObject, context: LoadContext): Promise<VisionLanguageModel> {
-  const { registry, engine, baseDir, precision, signal, onDownload, onDispose = () => undefined } = context;
+  const { registry, engine, baseDir, precision, calibration, signal, onDownload, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = await openParts(source, registry);
   const built = modelGraphs(parts);
   const { available: stored, capabilities, main, extra } = await matchWeights(source, parts, built, signal);
-  const { graphs, available } = await heldModel(source, parts, built, stored, main, precision, signal);
+  const { graphs, available, encoderPrecision } = await heldModel(source, parts, built, stored, main, {
+    engine,
+    ...(precision === undefined ? {} : { precision }),
+    ...(calibration === undefined ? {} : { calibration }),
+    ...(signal === undefined ? {} : { signal }),
+  });
   const executables = new Executables(engine, graphs, available, source.name);
   const files = [
     ...(capabilities.has('generate') ? [source.languageTokenizer] : []),
@@ -56,5 +64,5 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
     await executables[Symbol.asyncDispose]();
     throw error;
   }
-  return new VisionLanguageModel({ source, parts, executables, capabilities, extra, tokenizers, onDispose });
+  return new VisionLanguageModel({ source, parts, executables, capabilities, extra, tokenizers, onDispose, ...(encoderPrecision === undefined ? {} : { encoderPrecision }) });
 }

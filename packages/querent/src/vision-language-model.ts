@@ -24,6 +24,7 @@ import type { GeneratedSequence, GenerationOptions } from '@querent/llm-adapters
 import { fromGenerationConfig, generateOn } from '@querent/llm-adapters';
 import { stack, stackInTurns } from '@querent/tasks';
 import { attentionMaps } from './attention-map.ts';
+import type { EncoderPrecision } from './encoder-precision.ts';
 import type { Executables } from './executables.ts';
 import { RowText, tokenPieces } from './generation-text.ts';
 import type { GraphName } from './model-graphs.ts';
@@ -44,6 +45,7 @@ export interface ModelInside {
   readonly executables: Executables;
   readonly capabilities: ReadonlySet<ModelCapability>;
   readonly extra: readonly string[];
+  readonly encoderPrecision?: EncoderPrecision;
   /** By file; what is missing is loaded when it is needed. */
   readonly tokenizers: Map<string, Promise<Tokenizer>>;
   /** Called when the model is disposed. */
@@ -64,6 +66,8 @@ export class VisionLanguageModel implements LoadedModel {
   /** The plugins inside and the configs that they were built with. */
   readonly parts: ModelParts;
   readonly readsInstruction: boolean;
+  /** What a calibration chose for the encoder; only of `int8` and `int4`. */
+  readonly encoderPrecision: EncoderPrecision | undefined;
   readonly prompts: Readonly<Record<string, string>>;
   readonly #source: ModelSource;
   readonly #executables: Executables;
@@ -72,11 +76,12 @@ export class VisionLanguageModel implements LoadedModel {
   readonly #onDispose: (model: VisionLanguageModel) => void;
   #chatTemplate: Promise<ChatTemplate | undefined> | undefined;
 
-  constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose }: ModelInside) {
+  constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose, encoderPrecision }: ModelInside) {
     this.name = source.name;
     this.capabilities = capabilities;
     this.extraTensors = extra;
     this.parts = parts;
+    this.encoderPrecision = encoderPrecision;
     this.readsInstruction = readsInstruction(parts);
     this.prompts = textsOf(source.recipe['prompts']);
     this.#source = source;
