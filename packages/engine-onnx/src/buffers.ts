@@ -1,7 +1,7 @@
 /** Memory that is used again: preallocated outputs, and a pool for the copies of feeds that travel to the worker and back. */
 import type { Executable, TensorData } from '@querent/core';
 import { QuerentError, viewAs, zeros } from '@querent/core';
-import { evaluateDim } from './ports.ts';
+import { evaluateDim } from '@querent/graph';
 
 /**
  * Zero-filled outputs for `run(feeds, { into })`, to be used at every step whose named dims have these sizes.

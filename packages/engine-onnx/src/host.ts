@@ -10,8 +10,9 @@ import { createOnnxEngine, foreignError, isFused, readOptions } from './engine.t
 import type { OnnxEngineOptions } from './engine.ts';
 import { planModel } from './plan.ts';
 import type { ModelPlan } from './plan.ts';
-import { checkFeeds, checkInto, chooseOutputs } from './ports.ts';
+import { checkFeeds, checkInto, chooseOutputs } from '@querent/graph';
 import type { CompileReply, RunReply } from './protocol.ts';
+import { RULES } from './ort-tensors.ts';
 import { closedError } from './session.ts';
 
 /**
@@ -222,8 +223,8 @@ class HostExecutable implements Executable {
     const { into = {}, signal } = options;
     signal?.throwIfAborted();
     if (this.#closing !== undefined) throw closedError(`graph ${this.#graph}`);
-    const sizes = checkFeeds(this.#graph, this.inputs, feeds, this.#unused);
-    checkInto(this.#graph, this.outputs, into, sizes);
+    const sizes = checkFeeds(this.#graph, this.inputs, feeds, { ...RULES, unused: this.#unused });
+    checkInto(this.#graph, this.outputs, into, sizes, RULES);
     const outputs = chooseOutputs(this.#graph, this.outputs, options.outputs, into).map(({ name }) => name);
     return this.#track(this.#device.queue.run(this, () => this.#send(feeds, outputs, into, signal), signal));
   }

@@ -5,6 +5,10 @@
 import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { DType, TensorData, TypedArray } from '@querent/core';
 import { QuerentError } from '@querent/core';
+import type { PortRules } from '@querent/graph';
+
+/** What onnxruntime-node asks of memory. */
+export const RULES: PortRules = { refusesSharedMemory: 'onnxruntime-node' };
 
 /** An ort.Tensor over the same bytes. bfloat16 cannot enter onnxruntime-node as a feed. */
 export function toOrt(name: string, tensor: TensorData): OrtTensor {

@@ -12,6 +12,8 @@ import type { CompileOptions, FileTensor, Graph, ParameterData, ParameterSet, Po
 import { BYTES_PER_ELEMENT, QuerentError, elementCount, isFileTensor, viewAs } from '@querent/core';
 import { printShape, writeOnnx } from '@querent/graph';
 import { fuseGraph } from './fuse.ts';
+import type { ProcessorNodes } from './webgpu.ts';
+import { processorNodes } from './webgpu.ts';
 
 /**
  * Where all weights are in memory, those of at least this size are handed to onnxruntime beside the model instead of inside it
@@ -40,6 +42,8 @@ export interface ModelPlan {
   readonly needsPrepacking: boolean;
   /** Are there weights that the graph itself declares as 16-bit floats? Widening them once would double the memory that they are to save. */
   readonly keepsHalves: boolean;
+  /** What WebGPU leaves to the processor. */
+  readonly processorNodes: ProcessorNodes;
   readonly purpose: 'inference' | 'training';
   /** Every declared input; parameters asked for as inputs come after the graph's own and may turn out not to be needed. */
   readonly inputs: readonly PortInfo[];
@@ -76,6 +80,7 @@ export async function planModel(given: Graph, parameters: ParameterSet, options:
     mappedBytes: placed.mappedBytes,
     needsPrepacking: graph.nodes.some(({ opType }) => NEEDS_PREPACKING.has(opType)),
     keepsHalves: [...graph.parameters.values()].some(({ dtype }) => dtype === 'float16' || dtype === 'bfloat16'),
+    processorNodes: processorNodes(graph),
     purpose,
     inputs: graph.inputs.map((input) => port(input.name, input)),
     parameterInputs: [...graph.parameters.values()].filter(({ name }) => asInputs.has(name)).map((parameter) => port(parameter.name, parameter)),

@@ -9,6 +9,7 @@ import { openBackend } from './backends.ts';
 import { TfjsExecutable, closedError } from './executable.ts';
 import { TFJS_KERNELS } from './kernels/needed.ts';
 import { assertRunnable, neededBy } from './plan.ts';
+import { unpackGraph } from './unpack.ts';
 import { uploadParameters } from './weights.ts';
 
 /** An engine on TensorFlow.js: says which backend it took. */
@@ -43,18 +44,21 @@ class InPlaceEngine implements TfjsEngine {
     this.choice = choice;
   }
 
-  async compile(graph: Graph, parameters: ParameterSet, options: CompileOptions = {}): Promise<TfjsExecutable> {
+  async compile(given: Graph, parameters: ParameterSet, options: CompileOptions = {}): Promise<TfjsExecutable> {
     options.signal?.throwIfAborted();
     this.#assertOpen();
     const { backend } = this.choice;
     const { tf } = backend;
     backend.use();
     const registered = tf.getBackend();
+    const fed = new Set(options.asInputs);
+    const unpacked = unpackGraph(given, (name) => !fed.has(name));
+    const { graph } = unpacked;
     assertRunnable(graph, this.name, (kernel) => tf.getKernel(kernel, registered) !== undefined, TFJS_KERNELS);
-    const asInputs = new Set([...(options.asInputs ?? [])].filter((name) => graph.parameters.has(name)));
+    const asInputs = new Set([...fed].filter((name) => graph.parameters.has(name)));
     const needed = neededBy(graph, graph.outputs.values());
     const names = [...graph.parameters.values()].filter(({ name, tensor }) => !asInputs.has(name) && needed.has(tensor.name)).map(({ name }) => name);
-    const frozen = await uploadParameters(tf, graph, names, parameters, () => backend.use());
+    const frozen = await uploadParameters(tf, unpacked, names, parameters, () => backend.use());
     const executable = new TfjsExecutable({ graph, backend, frozen, asInputs, onClose: (closed) => this.#executables.delete(closed) });
     this.#executables.add(executable);
     if (options.signal?.aborted === true || this.#closing !== undefined) {

@@ -5,9 +5,9 @@
 import type { Tensor as TfTensor } from '@tensorflow/tfjs-core';
 import type { Executable, Graph, PortInfo, RunOptions, Tensor, TensorData } from '@querent/core';
 import { QuerentError, isQuerentError } from '@querent/core';
-import { REFERENCE_KERNELS } from '@querent/graph';
+import { REFERENCE_KERNELS, checkFeeds, checkInto, chooseOutputs } from '@querent/graph';
+import type { DimSizes } from '@querent/graph';
 import type { OpenBackend } from './backends.ts';
-import { checkFeeds, checkTarget, chooseOutputs } from './feeds.ts';
 import type { Step } from './plan.ts';
 import { neededBy, planSteps } from './plan.ts';
 import { Value, fromTfArray, heldAs } from './values.ts';
@@ -54,14 +54,15 @@ export class TfjsExecutable implements Executable {
     this.#assertOpen();
     const { graph } = this.#parts;
     const { into = {} } = options;
-    checkFeeds(graph.name, this.inputs, feeds, this.#unused);
-    const outputs = chooseOutputs(graph.name, this.outputs, options.outputs, Object.keys(into));
+    const sizes = checkFeeds(graph.name, this.inputs, feeds, { unused: this.#unused });
+    checkInto(graph.name, this.outputs, into, sizes);
+    const outputs = chooseOutputs(graph.name, this.outputs, options.outputs, into);
     await nextTurn(); // a run holds the thread: signals and timers come first
     options.signal?.throwIfAborted();
     this.#assertOpen();
     const results = this.#compute(feeds, outputs);
     try {
-      return await this.#read(outputs, results, into);
+      return await this.#read(outputs, results, into, sizes);
     } finally {
       for (const { tensor } of results) tensor.dispose();
     }
@@ -146,7 +147,7 @@ export class TfjsExecutable implements Executable {
     }
   }
 
-  async #read(outputs: readonly PortInfo[], results: readonly ComputedOutput[], into: Readonly<Record<string, TensorData>>): Promise<Record<string, TensorData>> {
+  async #read(outputs: readonly PortInfo[], results: readonly ComputedOutput[], into: Readonly<Record<string, TensorData>>, sizes: DimSizes): Promise<Record<string, TensorData>> {
     const { graph, backend } = this.#parts;
     const arrays = await Promise.all(results.map(({ tensor }) => tensor.data()));
     const values: Record<string, TensorData> = {};
@@ -155,7 +156,7 @@ export class TfjsExecutable implements Executable {
       const data = fromTfArray(port.dtype, arrays[i]!, isShared || backend.sharesMemory);
       const target = into[port.name];
       if (target !== undefined) {
-        checkTarget(graph.name, port, target, tensor.shape);
+        checkInto(graph.name, [{ ...port, shape: tensor.shape }], { [port.name]: target }, sizes); // dims that the feeds do not say
         (target.data as Float32Array).set(data as Float32Array); // the same class, whichever it is: checked
       }
       values[port.name] = target ?? ({ dtype: port.dtype, shape: [...tensor.shape], data } as TensorData); // fromTfArray pairs them

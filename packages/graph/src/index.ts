@@ -38,6 +38,10 @@ export type { ReadOnnxOptions, ReadOnnxResult } from './onnx/read.ts';
 export { printGraph, printNode } from './print.ts';
 export type { PrintOptions } from './print.ts';
 
+// For engines: what goes in and out, and the check of it
+export { checkFeeds, checkInto, chooseOutputs, evaluateDim } from './ports.ts';
+export type { DimSizes, PortRules } from './ports.ts';
+
 // Every operator in plain float64 loops: for finite differences, and as a third opinion
 export { REFERENCE_KERNELS, interpret } from './testing/reference.ts';
 export type { InterpretOptions, ReferenceTensor } from './testing/reference.ts';

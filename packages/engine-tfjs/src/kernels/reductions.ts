@@ -25,9 +25,14 @@ function softmax(call: Call): readonly TfTensor[] {
   const { tf } = call;
   const x = input(call, 0);
   const axis = axisOf(intOf(call.node, 'axis', -1), x.rank);
-  if (axis === x.rank - 1) return [tf.softmax(x)];
+  if (axis === x.rank - 1) return [softmaxOfRows(tf, x)];
   const { there, back } = axisLast(x.rank, axis);
-  return [tf.transpose(tf.softmax(tf.transpose(x, there)), back)];
+  return [tf.transpose(softmaxOfRows(tf, tf.transpose(x, there)), back)];
+}
+
+/** WebGPU's kernel holds -3.402823e38 for the least float32, so rows of the true least one (all masked) come out as NaN: their largest becomes 0. */
+function softmaxOfRows(tf: Tf, x: TfTensor): TfTensor {
+  return tf.softmax(tf.getBackend() === 'webgpu' ? tf.sub(x, tf.max(x, -1, true)) : x);
 }
 
 const argBest =

@@ -1,17 +1,28 @@
-/** What goes in and out of a compiled graph, and the check of feeds and preallocated outputs against it. */
+/**
+ * What goes in and out of a compiled graph, and the check of feeds and preallocated outputs against it: one for all engines, so that the
+ * same mistake has the same words on each.
+ */
 import type { DType, Dim, PortInfo, Shape, TensorData } from '@querent/core';
 import { QuerentError, allocate, elementCount } from '@querent/core';
-import { dimTerms, printShape } from '@querent/graph';
+import { dimTerms, printShape } from './dims.ts';
 
 const NAME = /^[A-Za-z_]\w*$/;
 
 /** Named dim → its size in this run. */
 export type DimSizes = ReadonlyMap<string, number>;
 
+/** What one engine asks beyond dtype and shape. */
+export interface PortRules {
+  /** Names that may be fed and are ignored: parameters asked for as inputs that the graph does not need. */
+  readonly unused?: ReadonlySet<string>;
+  /** The engine that cannot read a SharedArrayBuffer, by name. */
+  readonly refusesSharedMemory?: string;
+}
+
 /**
  * Checks that every input is fed, with its dtype and shape, and that named dims agree between feeds.
  *
- * @param unused Names that may be fed and are ignored: parameters asked for as inputs that the graph does not need.
+ * @param graph its name, for messages
  * @returns The sizes of the named dims.
  * @throws QuerentError QRT_ENGINE_FEED that lists every problem.
  */
@@ -19,7 +30,7 @@ export function checkFeeds(
   graph: string,
   ports: readonly PortInfo[],
   feeds: Readonly<Record<string, TensorData>>,
-  unused: ReadonlySet<string> = new Set(),
+  rules: PortRules = {},
 ): DimSizes {
   const problems: string[] = [];
   const sizes = new Map<string, number>();
@@ -30,7 +41,7 @@ export function checkFeeds(
       problems.push(`${port.name} (${printPort(port)}) is missing`);
       continue;
     }
-    const problem = dataProblem(feed, port.dtype);
+    const problem = dataProblem(feed, port.dtype, rules);
     if (problem !== undefined) problems.push(`${port.name} ${problem}; expected ${printPort(port)}`);
     else if (feed.shape.length !== port.shape.length) problems.push(`${port.name} is ${printShape(feed.shape)}; expected ${printPort(port)}`);
     else {
@@ -51,7 +62,7 @@ export function checkFeeds(
   }
   checkExpressions(ports, feeds, sizes, problems);
   const names = new Set(ports.map(({ name }) => name));
-  for (const name of Object.keys(feeds)) if (!names.has(name) && !unused.has(name)) problems.push(`${name} is not an input`);
+  for (const name of Object.keys(feeds)) if (!names.has(name) && rules.unused?.has(name) !== true) problems.push(`${name} is not an input`);
   if (problems.length > 0) throw feedError(graph, problems, `It takes ${ports.map((port) => `${port.name}: ${printPort(port)}`).join(', ') || 'no inputs'}.`);
   return sizes;
 }
@@ -61,14 +72,14 @@ export function checkFeeds(
  *
  * @throws QuerentError QRT_ENGINE_FEED.
  */
-export function checkInto(graph: string, ports: readonly PortInfo[], into: Readonly<Record<string, TensorData>>, sizes: DimSizes): void {
+export function checkInto(graph: string, ports: readonly PortInfo[], into: Readonly<Record<string, TensorData>>, sizes: DimSizes, rules: PortRules = {}): void {
   const problems: string[] = [];
   for (const [name, target] of Object.entries(into)) {
     const port = ports.find((candidate) => candidate.name === name);
     if (port === undefined) problems.push(`into.${name} is not an output`);
     else {
       const expected = port.shape.map((dim) => evaluateDim(dim, sizes));
-      const problem = dataProblem(target, port.dtype);
+      const problem = dataProblem(target, port.dtype, rules);
       if (problem !== undefined) problems.push(`into.${name} ${problem}; expected ${printPort(port)}`);
       else if (target.shape.length !== expected.length || expected.some((size, axis) => size !== undefined && size !== target.shape[axis])) {
         const shape = expected.map((size, axis) => size ?? port.shape[axis] ?? '?');
@@ -133,13 +144,13 @@ const ARRAYS: Readonly<Record<DType, string>> = Object.fromEntries(
 ) as Record<DType, string>; // every dtype is in the list
 
 /** What is wrong with a tensor by itself, seen from a port of `dtype`. */
-function dataProblem(tensor: TensorData, dtype: DType): string | undefined {
+function dataProblem(tensor: TensorData, dtype: DType, { refusesSharedMemory }: PortRules): string | undefined {
   if (tensor.dtype !== dtype) return `is ${tensor.dtype} ${printShape(tensor.shape)}`;
   const array: string = tensor.data.constructor.name;
   if (array !== ARRAYS[dtype] && array !== 'Buffer') return `holds a ${array} where ${dtype} lies in a ${ARRAYS[dtype]}`;
   const count = elementCount(tensor.shape);
   if (tensor.data.length !== count) return `is ${printShape(tensor.shape)} but holds ${tensor.data.length} elements`;
-  if (tensor.data.buffer instanceof SharedArrayBuffer) return 'lies in a SharedArrayBuffer, which onnxruntime-node refuses';
+  if (refusesSharedMemory !== undefined && tensor.data.buffer instanceof SharedArrayBuffer) return `lies in a SharedArrayBuffer, which ${refusesSharedMemory} refuses`;
   return undefined;
 }
 
