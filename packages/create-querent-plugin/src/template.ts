@@ -127,7 +127,7 @@ function readme({ name, packageName, kind }: NewPlugin): string {
 The ${kind} \`${name}\` for [Querent](https://www.npmjs.com/package/querent).
 
 \`\`\`sh
-npm install       # once
+npm install       # once; with --onnxruntime-node-install=skip it leaves out NVIDIA's libraries
 npm test          # builds, then tests with a real engine
 npx querent plugin check ${packageName}
 ${USE[kind](name, packageName)}

@@ -106,7 +106,8 @@ async function openWithin(name: string, way: Way): Promise<ModelFolder> {
   const weights = await weightFile(path);
   if (weights !== undefined) {
     for (const [name, tensor] of (await readSafetensors(weights)).tensors) parameters.set(name, tensor);
-  } else if (parts.size === 0) {
+  } else if (parts.size === 0 && typeof document['file'] !== 'string') {
+    // A config that names a `file` has its weights in there: an encoder that is an .onnx file, which who loads it opens.
     throw new QuerentError('QRT_FILE', `${path} has no model.safetensors and no model.safetensors.index.json.`, {
       fix: 'Check that the download is complete, or name the folder that holds the weights.',
       details: { folder: path },

@@ -1,6 +1,6 @@
 /** A folder that is one model alone: an encoder, a language model or a dual encoder (CLIP), under whatever prefix its checkpoint has. */
-import type { DualEncoderFamily, EncoderConfig, EncoderPlugin, Graph, GraphParameter, PluginRegistry } from '@querent/core';
-import { QuerentError, nearest, validate } from '@querent/core';
+import type { DualEncoderFamily, EncoderConfig, EncoderPlugin, FileTensor, Graph, GraphParameter, ParameterSet, PluginRegistry } from '@querent/core';
+import { QuerentError, isFileTensor, nearest, validate } from '@querent/core';
 import { dualEncoders } from '@querent/encoders';
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
@@ -13,9 +13,9 @@ import { languageConfig } from './language-config.ts';
 import type { Part } from './model-parts.ts';
 
 /**
- * @throws QuerentError QRT_MODEL_UNSUPPORTED when no plugin has its model_type, QRT_CONFIG_INVALID.
+ * @throws QuerentError QRT_MODEL_UNSUPPORTED when no plugin has its model_type, QRT_CONFIG_INVALID, and what the encoder's `open` does.
  */
-export function alone(folder: ModelFolder, registry: PluginRegistry): Declared {
+export async function alone(folder: ModelFolder, registry: PluginRegistry): Promise<Declared> {
   const modelType = String(folder.config['model_type']);
   const file = `${folder.path}/config.json`;
   const encoders = registry.list('encoder');
@@ -23,10 +23,12 @@ export function alone(folder: ModelFolder, registry: PluginRegistry): Declared {
   const plugin = encoders.find(({ name }) => name === modelType);
   if (plugin !== undefined) {
     const config = { ...plugin.defaults, ...validate<EncoderConfig>(plugin.configSchema, folder.config, { what: 'the config', file }) };
-    const part = { plugin, config };
+    const opened = await plugin.open?.(config, folder.path);
+    const part = { plugin: opened?.encoder ?? plugin, config };
+    const holding = opened === undefined ? folder : { ...folder, parameters: new Map([...folder.parameters, ...inFiles(opened.parameters, folder.path)]) };
     const processor = createImageProcessor(plugin.preprocess(config));
     const graph = encoderGraph(part, processor, '', false);
-    return one({ part: 'image encoder', family: modelType, folder }, [graph], () => encoderGraph(part, processor, '', true).parameters.keys(), 0);
+    return one({ part: 'image encoder', family: modelType, folder: holding }, [graph], () => encoderGraph(part, processor, '', true).parameters.keys(), 0);
   }
   const languageModel = languageModels.find(({ name }) => name === modelType);
   if (languageModel !== undefined) {
@@ -42,6 +44,13 @@ export function alone(folder: ModelFolder, registry: PluginRegistry): Declared {
     fix: near === undefined ? `There are ${names.join(', ')}; a whole model has vision_config and qformer_config.` : `Did you mean ${JSON.stringify(near)}?`,
     details: { modelType },
   });
+}
+
+/** Tensors of an encoder's own files, as if all lay in files: only their sizes are told. */
+export function inFiles(parameters: ParameterSet, folder: string): Map<string, FileTensor> {
+  return new Map(
+    [...parameters].map(([name, data]) => [name, isFileTensor(data) ? data : { dtype: data.dtype, shape: data.shape, file: folder, offset: 0, byteLength: data.data.byteLength }]),
+  );
 }
 
 /** An encoder's graph, its parameters named from `scope` on. */

@@ -5,7 +5,6 @@
  */
 import { dirname, resolve } from 'node:path';
 import type { FileTensor, Graph, GraphParameter, PluginRegistry } from '@querent/core';
-import { isFileTensor } from '@querent/core';
 import type { HubOptions, JsonObject, MisshapedTensor } from '@querent/hub';
 import { compareParameters, isJsonObject, openModelFolder, readJsonObject } from '@querent/hub';
 import { blipAsParts } from './blip-folder.ts';
@@ -13,7 +12,7 @@ import type { EncoderPrecision } from './encoder-precision.ts';
 import { chosenPrecisions } from './encoder-precision.ts';
 import type { MemoryUse } from './inspect-memory.ts';
 import { cacheBytes, memoryOf } from './inspect-memory.ts';
-import { alone, encoderGraph } from './inspect-part.ts';
+import { alone, encoderGraph, inFiles } from './inspect-part.ts';
 import type { GraphName } from './model-graphs.ts';
 import { LANGUAGE_SCOPE, VISION_SCOPE, everyBridgeGraph, modelGraphs } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
@@ -158,13 +157,9 @@ async function whole(source: ModelSource, registry: PluginRegistry): Promise<Dec
   return { parts: listed.filter(({ declared: names }) => names.size > 0), available: everyTensor(source, parts), known, graphs: built, cacheBytesPerToken, encoderPrecisions };
 }
 
-/** The checkpoint's tensors, and those of an encoder's own files, as if they lay in a file too: only their sizes are told. */
-function everyTensor(source: ModelSource, { encoderParameters }: ModelParts): ReadonlyMap<string, FileTensor> {
-  const own = [...(encoderParameters ?? [])].map(([name, data]): [string, FileTensor] => [
-    name,
-    isFileTensor(data) ? data : { dtype: data.dtype, shape: data.shape, file: source.origins.vision_config.folder, offset: 0, byteLength: data.data.byteLength },
-  ]);
-  return new Map([...source.parameters, ...own]);
+/** The checkpoint's tensors, and those of an encoder's own files. */
+function everyTensor(source: ModelSource, { encoderParameters = new Map() }: ModelParts): ReadonlyMap<string, FileTensor> {
+  return new Map([...source.parameters, ...inFiles(encoderParameters, source.origins.vision_config.folder)]);
 }
 
 function reportOf(model: string, { parts, available, known, graphs, cacheBytesPerToken, encoderPrecisions = [] }: Declared): InspectReport {

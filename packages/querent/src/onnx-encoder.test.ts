@@ -57,6 +57,20 @@ test('its weights are counted before anything is loaded, and none is missing', a
   expect(report.parts[0]).toMatchObject({ part: 'image encoder', family: 'onnx' });
 });
 
+test('a folder that is an .onnx file and its config is opened by itself, and as a part that comes from there', async () => {
+  await using querent = await createQuerent({ inPlace: true, threads: 1 });
+  const [whole, tower, other] = ['model', 'tower', 'other'].map((name) => join(root, name)) as [string, string, string]; // three names
+  const { vision_config, ...rest } = JSON.parse(await readFile(join(whole, 'config.json'), 'utf8')) as Record<string, object>; // written above
+  await cp(join(whole, 'tower.onnx'), join(tower, 'tower.onnx'));
+  await writeFile(join(tower, 'config.json'), JSON.stringify(vision_config));
+  const report = await inspectModel(tower, { registry: querent.registry });
+  expect(report.missing).toEqual([]);
+  expect(report.parts).toMatchObject([{ part: 'image encoder', family: 'onnx' }]);
+  await cp(whole, other, { recursive: true, filter: (path) => !path.endsWith('.onnx') });
+  await writeFile(join(other, 'config.json'), JSON.stringify({ ...rest, vision_config: { from: '../tower' } }));
+  expect((await inspectModel(other, { registry: querent.registry })).parts[0]).toMatchObject({ family: 'onnx', parameters: report.parts[0]?.parameters });
+});
+
 test('a file that is cut short is refused with a code', async () => {
   await cp(join(root, 'model'), join(root, 'cut'), { recursive: true });
   await truncate(join(root, 'cut', 'tower.onnx'), 9000);

@@ -1,5 +1,6 @@
 /** Captions of an annotated set, scored: what `querent evaluate caption` prints. */
 import { join } from 'node:path';
+import { validate } from '@querent/core';
 import type { LoadedModel, MetricPlugin } from '@querent/core';
 import { evaluateCaptions } from '@querent/evaluation';
 import type { CaptionFigures, CaptionedImage } from '@querent/evaluation';
@@ -19,7 +20,7 @@ export interface EvaluateOptions {
   readonly onImageError?: (filename: string, error: Error) => void;
   /** Metrics of plugins, over the captions and the images' sentences, beside the usual ones. */
   readonly metrics?: readonly MetricPlugin[];
-  /** Their configs, by name: `{ METEOR: { data: 'DIR' } }`. */
+  /** Their configs, by name: `{ METEOR: { data: 'DIR' } }`. Checked by their `configSchema` before anything is captioned. */
   readonly metricConfigs?: Readonly<Record<string, unknown>>;
 }
 
@@ -43,13 +44,20 @@ export async function evaluateCaptionModel(
   how: Readonly<Record<string, unknown>> = {},
   options: EvaluateOptions = {},
 ): Promise<CaptionEvaluation> {
+  for (const metric of options.metrics ?? []) configOf(metric, options); // told before the captions are written
   const { predictions, imagesPerSecond } = await captionImages(model, images, imageFolder, how, options);
   const figures = { ...evaluateCaptions(predictions, images), imagesPerSecond };
   if (options.metrics === undefined || options.metrics.length === 0) return figures;
   const judged = images.map(({ filename, sentences }) => ({ id: filename, prediction: predictions.get(filename) ?? '', reference: sentences.map(({ raw }) => raw) }));
   const more: Record<string, Readonly<Record<string, number>>> = {};
-  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, options.metricConfigs?.[metric.name] ?? {}, options.signal === undefined ? {} : { signal: options.signal })).figures;
+  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, configOf(metric, options), options.signal === undefined ? {} : { signal: options.signal })).figures;
   return { ...figures, more };
+}
+
+/** @throws QuerentError QRT_CONFIG_INVALID when the metric's schema does not take what it is given. */
+function configOf({ name, configSchema }: MetricPlugin, { metricConfigs }: EvaluateOptions): unknown {
+  const given = metricConfigs?.[name] ?? {};
+  return configSchema === undefined ? given : validate<unknown>(configSchema, given, { what: `the config of the metric ${name}` });
 }
 
 /** A caption of each image, by file name; an empty one where it could not be read. */

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { JsonSchema, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { loadTensors, loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
+import { loadTokenizer, openModelFolder, saveModelFolder } from '@querent/hub';
 import { annotatedImages } from '../data/annotated-images.ts';
 import type { AnnotationSource } from '../data/annotated-images.ts';
 import type { AnnotatedImage } from '../data/annotations.ts';
@@ -26,7 +26,7 @@ import type { PreparedRun } from './common.ts';
 import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
 import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
-import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
+import { encoderGraph, openEncoder, watched } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
@@ -237,14 +237,13 @@ async function runOver({ bridge, images, cache, initial, objectives, language }:
 }
 
 async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[], options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const { config: folderConfig, parameters } = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
-  const encoder = encoderOf(folderConfig, options.plugins);
-  // In memory rather than mapped: engines may then lay the weights out for speed.
-  await using executable = await options.engine.compile(encoderGraph(encoder), await loadTensors(parameters));
+  const folder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
+  const { encoder, weights } = await openEncoder(folder, options.plugins);
+  await using executable = await options.engine.compile(encoderGraph(encoder), weights);
   await mkdir(options.cacheFolder, { recursive: true });
   const pictures = { folder: join(options.dataFolder, recipe.images), filenames: images.map((image) => image.filename) };
   const { views } = recipe;
   const { cacheFolder } = options;
   const { processor } = encoder;
-  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig, executable }, { ...watch, pictures, views, processor, cacheFolder }));
+  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig: folder.config, executable }, { ...watch, pictures, views, processor, cacheFolder }));
 }

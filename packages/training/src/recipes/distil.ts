@@ -11,7 +11,7 @@ import type { JsonSchema, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, linear, slice } from '@querent/graph';
 import type { JsonObject } from '@querent/hub';
-import { loadTensors, openModelFolder, saveModelFolder } from '@querent/hub';
+import { openModelFolder, saveModelFolder } from '@querent/hub';
 import type { ColorJitter } from '@querent/images';
 import { colorJitter } from '@querent/images';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
@@ -29,7 +29,7 @@ import { initialise, trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import type { Encoder } from './frozen-encoder.ts';
-import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
+import { encoderGraph, encoderOf, openEncoder, watched } from './frozen-encoder.ts';
 
 export interface DistilRecipe extends RunNumbers {
   readonly kind: 'distil';
@@ -97,7 +97,7 @@ interface Views {
  */
 export async function* prepareDistil(recipe: DistilRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
   const folder = await openModelFolder(resolve(options.recipeFolder, recipe.teacher));
-  const teacher = encoderOf(folder.config, options.plugins);
+  const { encoder: teacher, weights } = await openEncoder(folder, options.plugins);
   const student = encoderOf(recipe.student_config, options.plugins);
   assertSameView(teacher.processor, student.processor);
   const positions = alignedPositions(student, teacher);
@@ -112,7 +112,7 @@ export async function* prepareDistil(recipe: DistilRecipe, options: TrainRecipeO
   let isReady = false;
   try {
     const views: Views[] = [];
-    await using executable = await options.engine.compile(encoderGraph(teacher), await loadTensors(folder.parameters));
+    await using executable = await options.engine.compile(encoderGraph(teacher), weights);
     const cached: CachedEncoder = { ...teacher, folderConfig: folder.config, executable };
     const shared = { views: recipe.views, cacheFolder: options.cacheFolder };
     for (const pictures of lists) {

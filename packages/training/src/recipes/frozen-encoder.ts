@@ -1,8 +1,9 @@
-/** A frozen encoder as recipes use it: from its config to a graph, and the wait for a cache of what it makes of pictures. */
-import type { EncoderConfig, EncoderPlugin, Graph } from '@querent/core';
+/** A frozen encoder as recipes use it: from its folder to a graph and weights, and the wait for a cache of what it makes of pictures. */
+import type { EncoderConfig, EncoderPlugin, Graph, ParameterSet } from '@querent/core';
 import { validate } from '@querent/core';
 import { createGraph } from '@querent/graph';
-import type { JsonObject } from '@querent/hub';
+import { loadTensors } from '@querent/hub';
+import type { JsonObject, ModelFolder } from '@querent/hub';
 import type { ImageProcessor } from '@querent/images';
 import { createImageProcessor } from '@querent/images';
 import type { FeatureCache } from '../data/feature-cache.ts';
@@ -20,6 +21,15 @@ export function encoderOf(given: JsonObject, plugins: TrainingPlugins): Encoder 
   const plugin = plugins.encoder(String(given['model_type']));
   const config: EncoderConfig = { ...plugin.defaults, ...validate<object>(plugin.configSchema, given, { what: `the config of the ${plugin.name} encoder` }) };
   return { plugin, config, processor: createImageProcessor(plugin.preprocess(config)) };
+}
+
+/** The encoder of a folder with its weights: of the checkpoint, or of the file that its config names (an `.onnx` file). In memory rather than mapped: engines may then lay them out for speed. */
+export async function openEncoder({ path, config: given, parameters }: ModelFolder, plugins: TrainingPlugins): Promise<{ readonly encoder: Encoder; readonly weights: ParameterSet }> {
+  const encoder = encoderOf(given, plugins);
+  const stored = await loadTensors(parameters);
+  if (encoder.plugin.open === undefined) return { encoder, weights: stored };
+  const { encoder: plugin, parameters: own } = await encoder.plugin.open(encoder.config, path);
+  return { encoder: { ...encoder, plugin }, weights: new Map([...stored, ...own]) };
 }
 
 /** `pixel_values` [batch, 3, height, width] → `features` [batch, patches, width]. */

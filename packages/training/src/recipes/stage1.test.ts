@@ -1,14 +1,17 @@
 /** What stage 1 does against learning its pictures by heart: look-alikes in a batch, covered patches, hidden words. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from '@querent/core';
 import { validate } from '@querent/core';
 import { createOnnxEngine } from '@querent/engine-onnx';
+import { writeOnnx } from '@querent/graph';
+import { openModelFolder } from '@querent/hub';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { STAGE1_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
+import { encoderGraph, openEncoder } from './frozen-encoder.ts';
 import { recipeSchemas } from './schemas.ts';
 
 let engine: Engine;
@@ -43,4 +46,17 @@ it('trains over look-alikes, covered patches and hidden words, the same each tim
 it('refuses to hide words that ITG would have to write, and to hide them behind no token', async () => {
   await expect(losses({ maskToken: '<s>', maskShare: 0.2, weights: { itc: 1, itm: 1, itg: 1 } }, 'itg')).rejects.toMatchObject({ code: 'QRT_CONFIG_INVALID', message: expect.stringContaining('ITG') as string });
   await expect(losses({ maskShare: 0.2 }, 'none')).rejects.toMatchObject({ code: 'QRT_CONFIG_INVALID', fix: expect.stringContaining('/maskToken') as string });
+});
+
+it('takes an encoder that is an .onnx file and its config, and the losses are those of its checkpoint', async () => {
+  const { encoder, weights } = await openEncoder(await openModelFolder(join(folder, 'encoder')), tinyPlugins);
+  await mkdir(join(folder, 'tower'));
+  await writeFile(join(folder, 'tower', 'tower.onnx'), writeOnnx(encoderGraph(encoder), { parameters: weights }));
+  const config = { model_type: 'onnx', file: 'tower.onnx', hidden_size: 16, preprocessing: encoder.plugin.preprocess(encoder.config) };
+  await writeFile(join(folder, 'tower', 'config.json'), JSON.stringify(config));
+  const [stored, exported] = [await losses({}, 'stored'), await losses({ encoder: 'tower' }, 'exported')];
+  expect(exported.length).toBeGreaterThan(5);
+  exported.forEach((loss, step) => expect(loss).toBeCloseTo(stored[step]!, 3));
+  // What was trained names the folder by `from`, and is opened without weights of the encoder's own.
+  expect((await openModelFolder(join(folder, 'exported', 'model'))).config['vision_config']).toMatchObject({ model_type: 'onnx', file: 'tower.onnx' });
 });

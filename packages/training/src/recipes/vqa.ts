@@ -10,7 +10,7 @@ import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import { createGraph, dimTerms } from '@querent/graph';
 import type { ModelFolder, Tokenizer } from '@querent/hub';
-import { loadTensors, loadTokenizer, openModelFolder, padRows, saveModelFolder } from '@querent/hub';
+import { loadTokenizer, openModelFolder, padRows, saveModelFolder } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
 import { cachedFeatures } from '../data/feature-source.ts';
@@ -28,7 +28,7 @@ import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
-import { encoderGraph, encoderOf, watched } from './frozen-encoder.ts';
+import { encoderGraph, openEncoder, watched } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import { startValues } from './stage1.ts';
@@ -248,11 +248,10 @@ function prepareVqa(recipe: VqaRecipe, parts: VqaParts): Omit<PreparedRun, 'save
 const PROMPT_ROOM = 16;
 
 async function* cachedPictures(encoderFolder: string, views: ViewOptions, pictures: PictureList, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const { config: folderConfig, parameters } = await openModelFolder(encoderFolder);
-  const encoder = encoderOf(folderConfig, options.plugins);
-  // In memory rather than mapped: engines may then lay the weights out for speed.
-  await using executable = await options.engine.compile(encoderGraph(encoder), await loadTensors(parameters));
+  const folder = await openModelFolder(encoderFolder);
+  const { encoder, weights } = await openEncoder(folder, options.plugins);
+  await using executable = await options.engine.compile(encoderGraph(encoder), weights);
   const { cacheFolder } = options;
   await mkdir(cacheFolder, { recursive: true });
-  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig, executable }, { ...watch, pictures, views, processor: encoder.processor, cacheFolder }));
+  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig: folder.config, executable }, { ...watch, pictures, views, processor: encoder.processor, cacheFolder }));
 }
