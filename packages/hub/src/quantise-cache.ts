@@ -27,6 +27,12 @@ export interface DerivedOptions {
   readonly kind: string;
   /** Everything that the result depends on: files with size and time, names, settings. Its hash is part of the name. */
   readonly key: unknown;
+  /**
+   * Where to put what is still being checked: with it, tensors from the cache are handed out before their checksum has been compared, so that
+   * both cores work while a model is loaded. Use nothing that was computed from them until all are true; false means that the cache is gone
+   * and has to be made again.
+   */
+  readonly checks?: Promise<boolean>[];
   readonly signal?: AbortSignal;
 }
 
@@ -42,7 +48,7 @@ export async function derivedTensors(works: readonly DerivedTensors[], options: 
   const name = `${options.kind}-${digest.slice(0, 16)}.safetensors`;
   const folders = await cacheFolders(options.beside);
   for (const folder of folders) {
-    const found = await readChecked(join(folder, name), options.signal);
+    const found = await readChecked(join(folder, name), options);
     if (found !== undefined) return found;
   }
   const folder = (await firstWritable(folders)) ?? userCache();
@@ -93,16 +99,28 @@ export async function firstWritable(folders: readonly string[]): Promise<string 
 }
 
 /** The tensors of a file that is whole by its checksum; undefined when it is not there or not whole. */
-async function readChecked(file: string, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, FileTensor> | undefined> {
+async function readChecked(file: string, { checks, signal }: Pick<DerivedOptions, 'checks' | 'signal'>): Promise<ReadonlyMap<string, FileTensor> | undefined> {
   const wanted = await readJsonObjectIfThere(checksumOf(file)).catch(() => undefined); // damaged: made again
   const size = (await stat(file).catch(() => undefined))?.size;
-  if (wanted === undefined || size === undefined || size !== wanted['bytes'] || (await sha256(file, signal)) !== wanted['sha256']) return undefined;
+  if (wanted === undefined || size === undefined || size !== wanted['bytes']) return undefined;
+  const isWhole = async (): Promise<boolean> => (await sha256(file, signal)) === wanted['sha256'];
+  if (checks === undefined && !(await isWhole())) return undefined;
+  let tensors: ReadonlyMap<string, FileTensor>;
   try {
-    return (await readSafetensors(file)).tensors;
+    ({ tensors } = await readSafetensors(file));
   } catch (error) {
     if (isQuerentError(error)) return undefined;
     throw error;
   }
+  if (checks !== undefined) {
+    const check = isWhole().then(async (whole) => {
+      if (!whole) await rm(checksumOf(file), { force: true }).catch(() => undefined); // a folder that cannot be written to is checked first next time
+      return whole;
+    });
+    check.catch(() => undefined); // whoever waits for it is told
+    checks.push(check);
+  }
+  return tensors;
 }
 
 async function sha256(file: string, signal: AbortSignal | undefined): Promise<string> {

@@ -79,6 +79,24 @@ test('made once, then read; made again for another key, when a byte has changed,
   expect((await readdir(join(folder, '.querent'))).every((name) => !name.endsWith('.tmp'))).toBe(true);
 });
 
+test('handed out before it is checked, a damaged cache is told of and made again', async () => {
+  const { works, made } = work();
+  const options = { beside: folder, kind: 'late', key: 1 };
+  const { file } = (await derivedTensors(works, options)).get('a')!;
+  const whole: Promise<boolean>[] = [];
+  expect((await loadTensor((await derivedTensors(works, { ...options, checks: whole })).get('b')!)).data).toEqual(Uint8Array.of(7, 8, 9));
+  expect(await Promise.all(whole)).toEqual([true]);
+  const bytes = await readFile(file);
+  bytes[bytes.length - 1]! ^= 1;
+  await writeFile(file, bytes);
+  const damaged: Promise<boolean>[] = [];
+  await derivedTensors(works, { ...options, checks: damaged });
+  expect([await Promise.all(damaged), made()]).toEqual([[false], 1]);
+  const none: Promise<boolean>[] = [];
+  expect((await loadTensor((await derivedTensors(works, { ...options, checks: none })).get('b')!)).data).toEqual(Uint8Array.of(7, 8, 9));
+  expect([none, made()]).toEqual([[], 2]);
+});
+
 test('beside what cannot be written to, the user\'s cache takes it', async () => {
   const before = process.env['QUERENT_CACHE'];
   process.env['QUERENT_CACHE'] = join(folder, 'user');

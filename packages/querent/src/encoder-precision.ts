@@ -67,6 +67,8 @@ export interface EncoderContext extends CalibrationOptions {
   readonly available: ReadonlyMap<string, ParameterData>;
   /** The folder that the cache lies beside. */
   readonly beside: string;
+  /** What is still being checked, see `derivedTensors` of the hub. */
+  readonly checks?: Promise<boolean>[];
   readonly signal?: AbortSignal;
 }
 
@@ -84,9 +86,10 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   if (engine.name !== ENGINE || products.length === 0) return undefined;
   const cache = { beside, ...(signal === undefined ? {} : { signal }) };
   const key = await keyOf(products.map(({ name }) => name), available);
+  let later = context.checks === undefined ? {} : { checks: context.checks };
   const makers = {
-    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available)), { ...cache, kind: 'encoder-integers', key })),
-    blocks: once(() => derivedTensors(products.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, kind: 'encoder-blocks', key })),
+    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available)), { ...cache, ...later, kind: 'encoder-integers', key })),
+    blocks: once(() => derivedTensors(products.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key })),
   };
   const bridge = queriesGraph(parts);
   const pixels = once(async () => {
@@ -96,6 +99,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   });
   const imagesKey = images === undefined ? 'built in' : (await pixels()).map(({ data }) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex'));
   const document = await derivedDocument({ ...cache, kind: await kindOf(parts, graph, available), key: [METHOD, processor(), bar, imagesKey] }, async () => {
+    later = {}; // what a choice is made by is checked before
     const { forms, cosine, cosineOfIntegers } = await calibrateEncoder({ engine, encoder: graph, bridge, products, available, pieces: makers, pixels: await pixels(), bar, ...(signal === undefined ? {} : { signal }) });
     const held = (form: ProductForm): string[] => products.map(({ name }) => name).filter((name) => forms.get(name) === form);
     const chosen: EncoderPrecision = {

@@ -39,6 +39,12 @@ export interface LoadContext {
  *   QRT_CHECKPOINT_MISMATCH, QRT_TOKENIZER, or what the engine throws. Nothing is held then.
  */
 export async function loadModel(from: string | RecipeObject, context: LoadContext): Promise<VisionLanguageModel> {
+  // Caches of quantised weights are compared with their checksums while sessions are made of them. A damaged one is gone then.
+  return (await loadOnce(from, context, [])) ?? (await loadOnce(from, context, undefined))!; // what is checked first is whole
+}
+
+/** @returns undefined when a check failed; then nothing is held */
+async function loadOnce(from: string | RecipeObject, context: LoadContext, checks: Promise<boolean>[] | undefined): Promise<VisionLanguageModel | undefined> {
   const { registry, engine, baseDir, precision, calibration, signal, onDownload, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
@@ -47,6 +53,7 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
   const { available: stored, capabilities, main, extra } = await matchWeights(source, parts, built, signal);
   const { graphs, available, encoderPrecision } = await heldModel(source, parts, built, stored, main, {
     engine,
+    ...(checks === undefined ? {} : { checks }),
     ...(precision === undefined ? {} : { precision }),
     ...(calibration === undefined ? {} : { calibration }),
     ...(signal === undefined ? {} : { signal }),
@@ -59,9 +66,16 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
   const tokenizers = new Map(files.map((file) => [file, loadTokenizer(file)] as const));
   try {
     await Promise.all([...tokenizers.values(), ...main.map((name) => executables.get(name))]);
+    const isWhole = (await Promise.all(checks ?? [])).every((whole) => whole);
     signal?.throwIfAborted();
+    if (!isWhole) {
+      await executables[Symbol.asyncDispose]();
+      return undefined;
+    }
   } catch (error) {
+    const checked = await Promise.allSettled(checks ?? []);
     await executables[Symbol.asyncDispose]();
+    if (checked.some((check) => check.status === 'fulfilled' && !check.value)) return undefined; // that may be why
     throw error;
   }
   return new VisionLanguageModel({ source, parts, executables, capabilities, extra, tokenizers, onDispose, ...(encoderPrecision === undefined ? {} : { encoderPrecision }) });

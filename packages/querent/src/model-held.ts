@@ -22,6 +22,8 @@ export interface HoldOptions {
   readonly calibration?: CalibrationOptions;
   /** Runs the calibration. */
   readonly engine: Engine;
+  /** What is still being checked, see `derivedTensors` of the hub. */
+  readonly checks?: Promise<boolean>[];
   readonly signal?: AbortSignal;
 }
 
@@ -32,11 +34,11 @@ export async function heldModel(
   built: ModelGraphs,
   available: ReadonlyMap<string, ParameterData>,
   main: readonly GraphName[],
-  { precision, calibration, engine, signal }: HoldOptions,
+  { precision, calibration, engine, checks, signal }: HoldOptions,
 ): Promise<HeldModel> {
   const { languageModel } = parts;
   const beside = source.origins.text_config.folder;
-  const given = signal === undefined ? {} : { signal };
+  const given = { ...(checks === undefined ? {} : { checks }), ...(signal === undefined ? {} : { signal }) };
   const isSmall = precision === 'int8' || precision === 'int4';
   const encoder = isSmall && main.includes('encoder') ? await heldEncoder({ engine, parts, graph: built.encoder(), available, beside, ...calibration, ...given }) : undefined;
   const graphs: ModelGraphs = encoder === undefined ? built : { ...built, encoder: () => encoder.graph };

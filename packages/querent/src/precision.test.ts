@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { int64 } from '@querent/core';
@@ -106,6 +106,14 @@ test('a whole model captions in every precision; the bridge stays as it is', asy
     for await (const event of held.generate(soft, { maxNewTokens: 4 })) if (event.type === 'text') texts.push(event.text);
     expect(texts).toHaveLength(1);
   }
+  const [cache] = (await readdir(root, { recursive: true })).filter((name) => !name.startsWith('llm-') && /int4-.*safetensors$/.test(name));
+  const file = join(root, cache!);
+  const whole = await readFile(file);
+  const damaged = Buffer.from(whole);
+  damaged[damaged.length - 1]! ^= 1;
+  await writeFile(file, damaged);
+  await (await querent.load(model, { precision: 'int4' }))[Symbol.asyncDispose]();
+  expect((await readFile(file)).equals(whole)).toBe(true); // noticed while it was loaded, and made again
   // @ts-expect-error a caller without types
   await expect(querent.load(model, { precision: 'q3' })).rejects.toMatchObject({ code: 'QRT_USAGE' });
 });

@@ -35,6 +35,8 @@ export interface PrecisionOptions {
   readonly vocabulary?: number;
   /** The folder or file that the cache lies beside. */
   readonly beside: string;
+  /** What is still being checked, see `derivedTensors` of the hub. */
+  readonly checks?: Promise<boolean>[];
   readonly signal?: AbortSignal;
 }
 
@@ -104,7 +106,7 @@ export async function holdWeights(graphs: readonly Graph[], available: ReadonlyM
     if (!isCovered && isGgufTensor(data)) works.push(floatWork(name, data)); // engines read no blocks where floats are asked for
   }
   if (works.length === 0 && pieces.size === 0) return { available, rewrite: (graph) => graph };
-  const made = works.length === 0 ? new Map<string, FileTensor>() : await derivedTensors(works, { beside: options.beside, kind: precision ?? 'stored', key: await keyOf(usage.keys(), available), ...(signal === undefined ? {} : { signal }) });
+  const made = works.length === 0 ? new Map<string, FileTensor>() : await derivedTensors(works, { beside: options.beside, kind: precision ?? 'stored', key: await keyOf(usage.keys(), available), ...(options.checks === undefined ? {} : { checks: options.checks }), ...(signal === undefined ? {} : { signal }) });
   const held = new Map<string, ParameterData>([...available, ...pieces, ...made]);
   for (const [name, { rows, columns }] of shared) {
     // The same bytes seen as a table.
