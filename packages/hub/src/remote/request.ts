@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { QuerentError, isAborted, isQuerentError, linkSignals, requestedWaitMs, retryAfterMs } from '@querent/core';
+import { fetchByProxy } from './proxy.ts';
 import type { HubSettings } from './settings.ts';
 
 const REDIRECTS = 5;
@@ -141,7 +142,7 @@ async function send(url: URL, settings: HubSettings, options: RequestOptions): P
   };
   let response: Response;
   try {
-    response = await within(fetch(url, { redirect: 'manual', headers, signal: controller.signal }));
+    response = await within(fetchByProxy(url, { redirect: 'manual', headers, signal: controller.signal }));
   } catch (error) {
     unlink();
     throw error;
