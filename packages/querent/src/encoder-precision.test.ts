@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeTinyModel } from '../test/tiny-models.ts';
+import { MODELS, writeTinyModel } from '../test/tiny-models.ts';
 import type { Querent } from './index.ts';
 import { createQuerent } from './index.ts';
 import { cosine } from './encoder-calibration.ts';
@@ -83,4 +83,13 @@ test('what is no calibration is refused before anything is made', async () => {
   await expect(querent.load(model, { precision: 'int8', calibration: { images: [] } })).rejects.toMatchObject({ code: 'QRT_USAGE' });
   for (const wrong of [0, 1.5, NaN]) await expect(querent.load(model, { precision: 'int8', calibration: { cosine: wrong } })).rejects.toMatchObject({ code: 'QRT_USAGE' });
   await expect(querent.load(model, { precision: 'int8', calibration: { images: [join(root, 'none.jpg')] } })).rejects.toMatchObject({ code: expect.stringMatching(/^QRT_/) });
+});
+
+test('a convolutional encoder has no products and stays float32: querent-mini sees photographs as it did', async () => {
+  for (const name of ['querent-mini', 'querent-mini-lm', 'efficientnet-lite0']) await cp(join(MODELS, name), join(root, name), { recursive: true }); // caches lie beside them
+  const mini = join(root, 'querent-mini');
+  const [exact, held] = [await querent.load(mini), await querent.load(mini, { precision: 'int8' })];
+  expect(held.encoderPrecision).toBeUndefined();
+  const queries = async (by: typeof held): Promise<Float32Array> => (await by.bridge(await by.encode([await by.prepare(photos[1]!)]))).data;
+  expect(cosine(await queries(exact), await queries(held))).toBeGreaterThan(0.999999);
 });

@@ -36,9 +36,9 @@ function identityOf(value: unknown): number | string {
 
 /** What makes two models the same one. */
 export function sharingKey(from: string | RecipeObject, loading: LoadOptions, querent: QuerentOptions): string {
-  const { engine, precision, baseDir = '.' } = loading;
+  const { engine, precision, calibration, baseDir = '.' } = loading;
   const { inPlace, threads, plugins = [] } = querent;
-  return JSON.stringify([from, resolve(baseDir), engine, precision, inPlace, threads, [...plugins].map(identityOf)]);
+  return JSON.stringify([from, resolve(baseDir), engine, precision, calibration?.cosine, calibration?.images?.map(identityOf), inPlace, threads, [...plugins].map(identityOf)]);
 }
 
 /** Is there a model of that key, loaded or on its way? */

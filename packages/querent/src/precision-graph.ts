@@ -88,6 +88,9 @@ class Rewriting {
 
   result(): Graph {
     for (const input of this.#from.inputs) this.#made.set(input.name, this.#g.input(input.name, input.dtype, input.shape));
+    // onnxruntime goes backwards from the outputs, through a node's later inputs first: widened in front of everything else, each weight is
+    // widened just before its product. Where the product stands, all of them would be at the start of a run, and held until then.
+    for (const node of this.#from.nodes) if (isProduct(node)) this.#widened(node.inputs[1]!.name);
     for (const node of this.#from.nodes) {
       this.#add(node);
       this.#probe(node);
@@ -112,6 +115,16 @@ class Rewriting {
     return this.#g.parameter(name, shape, { dtype, initialiser });
   }
 
+  /** A half in 32 bits; undefined for a weight that is none. */
+  #widened(name: string): Tensor | undefined {
+    const form = this.#forms.products.get(name);
+    if (form?.kind !== 'half') return undefined;
+    const key = name + PIECES.half;
+    const made = this.#made.get(key) ?? cast(this.#g.parameter(key, form.shape, { dtype: form.dtype }), 'float32');
+    this.#made.set(key, made);
+    return made;
+  }
+
   #add(node: Node): void {
     const [first = null, second = null] = node.inputs;
     if (isProduct(node) && first !== null && second !== null) {
@@ -133,7 +146,7 @@ class Rewriting {
     const output = node.outputs[0]!;
     const bias = node.inputs[2] ?? null;
     if (form.kind === 'half') {
-      const weight = cast(this.#g.parameter(name + PIECES.half, form.shape, { dtype: form.dtype }), 'float32');
+      const weight = this.#widened(name)!; // it is a half
       this.#made.set(output.name, gemm(this.#of(input), weight, bias === null ? null : this.#of(bias), { transB: isSet(node, 'transB') }));
       return;
     }

@@ -6,7 +6,7 @@
  *     int8   products' weights as 8-bit blocks of 32 (128 in wide matrices) with a scale each
  *     int4   the language model's as 4-bit blocks of 32 (64 in very wide ones) with a zero point, its head and the encoder as 8-bit ones
  *
- * What trains (the bridge) keeps its values: where the file has 16 bits and memory is to be saved they are widened when they are used.
+ * What trains (the bridge) keeps its values: in `int4`, 16 bits in the file are widened when they are used.
  * Without a precision weights are as the file has them: blocks of a GGUF file stay blocks. The graphs that read them are in
  * `precision-graph.ts`, errors and sizes in `precision-report.ts`.
  */
@@ -163,10 +163,12 @@ export function blockForm(bits: 4 | 8, rows: number, columns: number): BlockForm
   return { kind: 'blocks', bits, blockSize: blockSizeFor(bits, columns), rows, columns, hasZeroPoints: bits === 4, hasOffsets: false };
 }
 
-/** What trains keeps its exact values: where memory is to be saved, 16-bit ones in the file are widened when they are used, not once for all. */
+/**
+ * What trains keeps its exact values: where memory matters most, 16-bit ones in the file are widened when they are used, not once for all. That
+ * takes a sixth of the time from picture to queries, so `int8` does not.
+ */
 function trainedForm(data: ParameterData, precision: Precision | undefined): HalfForm | undefined {
-  const isSmall = precision === 'int8' || precision === 'int4';
-  return isSmall && !isGgufTensor(data) && (data.dtype === 'float16' || data.dtype === 'bfloat16') ? { kind: 'half', dtype: data.dtype, shape: data.shape } : undefined;
+  return precision === 'int4' && !isGgufTensor(data) && (data.dtype === 'float16' || data.dtype === 'bfloat16') ? { kind: 'half', dtype: data.dtype, shape: data.shape } : undefined;
 }
 
 /** A GGUF tensor's own blocks. */
