@@ -20,7 +20,7 @@ const INSTALL: Readonly<Record<Provider, string>> = {
   cpu: 'It is part of onnxruntime-node: reinstall onnxruntime-node for this platform.',
   cuda: 'It needs Linux x64 with an NVIDIA driver, CUDA 12 and cuDNN 9, and onnxruntime-node installed with its GPU libraries (run `node script/install.js --onnxruntime-node-install=cuda12` in its folder).',
   tensorrt: 'It needs Linux x64 with CUDA 12, TensorRT 10, and onnxruntime-node installed with its GPU libraries (run `node script/install.js --onnxruntime-node-install=cuda12` in its folder).',
-  webgpu: 'It needs a GPU with a Vulkan (Linux), Metal (macOS) or Direct3D 12 (Windows) driver.',
+  webgpu: 'It needs a Vulkan (Linux), Metal (macOS) or Direct3D 12 (Windows) driver; on Debian without a GPU, scripts/install-webgpu.sh gets a software Vulkan.',
   coreml: 'It is in the macOS build of onnxruntime-node only.',
   dml: 'It is in the Windows build of onnxruntime-node only.',
 };

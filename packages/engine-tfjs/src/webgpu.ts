@@ -24,7 +24,7 @@ interface WebGpuPackage {
   readonly WebGPUBackend: new (device: object, info: object) => object;
 }
 
-const INSTALL = 'npm install webgpu @tensorflow/tfjs-backend-webgpu@4.22.0; it needs a Vulkan, Metal or Direct3D 12 driver.';
+const INSTALL = 'npm install webgpu @tensorflow/tfjs-backend-webgpu@4.22.0; it needs a Vulkan, Metal or Direct3D 12 driver; on Debian without a GPU, scripts/install-webgpu.sh gets both and a software Vulkan.';
 /** Limits that TensorFlow.js asks an adapter for all of. */
 const LIMITS = ['maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimension', 'maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupSizeX', 'maxComputeInvocationsPerWorkgroup'];
 
