@@ -9,6 +9,8 @@ export interface EngineArgs {
   readonly engine?: string | undefined;
   readonly threads?: string | undefined;
   readonly precision?: string | undefined;
+  /** Work in this thread: a training hands over all its weights at each step, and has nothing else to do meanwhile. */
+  readonly inPlace?: boolean;
 }
 
 let pluginNames: readonly string[] = [];
@@ -35,6 +37,7 @@ export async function querentOptions(args: EngineArgs): Promise<QuerentOptions &
     onDownload: showDownload,
     ...(args.engine === undefined ? {} : { engine: args.engine }),
     ...(threads === undefined ? {} : { threads }),
+    ...(args.inPlace === undefined ? {} : { inPlace: args.inPlace }),
     ...(args.precision === undefined ? {} : { precision: precisionOf(args.precision) }),
     ...(pluginNames.length === 0 ? {} : { plugins: pluginNames }),
   };

@@ -72,6 +72,7 @@ export async function planModel(given: Graph, parameters: ParameterSet, options:
     graph: graph.name,
     onnx: writeOnnx(graph, {
       parameters: placed.parameters,
+      resultsLast: purpose === 'training', // each gradient as soon as it can be
       asInputs,
       ...(placed.folder === undefined ? {} : { externalRoot: placed.folder }),
     }),

@@ -4,7 +4,7 @@
  * Events are the stream; a caller that stops listening, or aborts, stops the run after the step in hand, which is saved.
  */
 import type { Executable, TensorData } from '@querent/core';
-import { QuerentError } from '@querent/core';
+import { QuerentError, float32 } from '@querent/core';
 import type { Checkpoint, HistoryPoint } from './checkpoint.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import type { AdamWOptions, TrainedParameter } from './optimisers.ts';
@@ -97,6 +97,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
 
   yield { type: 'start', step, steps, trainedParameters: trained.reduce((sum, p) => sum + p.values.length, 0) };
   const micros = options.accumulate ?? 1;
+  // The same memory at each step; sums over micro-batches have their own.
+  const into = Object.fromEntries(trained.map((p) => [GRADIENT_PREFIX + p.name, float32(parameters.get(p.name)!.shape, new Float32Array(p.values.length))]));
+  const gradients = trained.map((p) => (micros === 1 ? into[GRADIENT_PREFIX + p.name]!.data : new Float32Array(p.values.length)));
   const speed = createSpeedometer();
   let savedAt = Date.now();
   const isLazy = options.batchesDependOnWeights === true;
@@ -108,26 +111,23 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
         await save();
         throw signal.reason;
       }
-      const sums = new Map<string, Float32Array>();
       const losses: Record<string, number> = Object.fromEntries(graph.losses.map((name) => [name, 0]));
       let samples = 0;
       for (let micro = 0; micro < micros; micro++) {
         const batch = await (next ?? options.batchAt(step, micro));
         const following: [number, number] = micro + 1 < micros ? [step, micro + 1] : [step + 1, 0];
         next = following[0] < steps && !isLazy ? prefetch(options.batchAt(...following)) : undefined;
-        const outputs = await options.executable.run({ ...batch.feeds, ...Object.fromEntries(parameters) });
+        const outputs = await options.executable.run({ ...batch.feeds, ...Object.fromEntries(parameters) }, { into });
         samples += batch.samples;
         for (const name of graph.losses) losses[name] = losses[name]! + Number(outputs[name]!.data[0]) / micros;
-        for (const name of graph.trained) {
-          const gradient = outputs[GRADIENT_PREFIX + name]!.data as Float32Array; // gradients have their parameter's dtype, float32
-          if (micros === 1) sums.set(name, gradient);
-          else if (micro === 0) sums.set(name, gradient.map((g) => g / micros));
-          else accumulate(sums.get(name)!, gradient, 1 / micros);
-        }
+        if (micros === 1) continue;
+        trained.forEach((p, i) => {
+          if (micro === 0) gradients[i]!.fill(0);
+          accumulate(gradients[i]!, into[GRADIENT_PREFIX + p.name]!.data, 1 / micros);
+        });
       }
       const loss = losses['loss']!;
       if (!Number.isFinite(loss)) throw diverged('loss', loss, step);
-      const gradients = trained.map((p) => sums.get(p.name)!);
       const gradientNorm = clipGlobalNorm(gradients, options.maxGradNorm ?? Infinity);
       if (!Number.isFinite(gradientNorm)) throw diverged('gradient norm', gradientNorm, step);
       const learningRate = learningRateAt(options.schedule, step, steps);

@@ -47,7 +47,7 @@ const command: Command<typeof args> = defineCliCommand({
     if (what === 'engines') return (await import('../bench-engines.ts')).benchEngines({ engine: given.engine, threads, steps: steps ?? 5, json: given.json, signal });
     if (what === 'infer') return runInfer(given, threads, steps ?? 3, signal);
     const { benchStage1 } = await import('querent/bench');
-    await using querent = await openQuerent({ ...given, threads: String(threads) });
+    await using querent = await openQuerent({ ...given, threads: String(threads), inPlace: true });
     const result = await benchStage1(querent, {
       threads,
       shape: given.shape,

@@ -33,7 +33,7 @@ const command: Command<typeof args> = defineCliCommand({
     const { readRecipe, train } = await import('querent/train');
     await readRecipe(recipe); // its mistakes are told before anything starts
     const name = recipe.replace(/^.*[\\/]/, '').replace(/\.json$/, '');
-    await using querent = await openQuerent(given);
+    await using querent = await openQuerent({ ...given, inPlace: true });
     const events = train(querent, recipe, {
       data: given.data ?? 'data',
       out: given.out ?? join('runs', name),

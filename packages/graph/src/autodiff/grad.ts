@@ -10,7 +10,7 @@ import { builderOf } from '../graph.ts';
 import { add } from '../ops/elementwise.ts';
 import { scalar } from '../ops/op.ts';
 import { filled } from '../ops/shaping.ts';
-import type { GradientRule, RuleContext } from './rule.ts';
+import type { AddedGradient, GradientRule, RuleContext } from './rule.ts';
 import { complete, noGradient } from './rule.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
@@ -47,13 +47,13 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   const builder = builderOf(loss);
   const nodes = [...builder.nodes]; // the backward nodes are appended behind these
   const wanted = reached(nodes, wrt);
-  const gradients = new Map<string, Tensor[]>([[loss.name, [scalar(loss, 1)]]]);
-  const total = (x: Tensor): Tensor | undefined => {
-    const parts = gradients.get(x.name);
-    if (parts === undefined || parts.length === 0) return undefined;
-    const sum = parts.reduce((a, b) => add(a, b));
-    gradients.set(x.name, [sum]);
-    return sum;
+  /** Sums so far: a part is added as soon as it is there, so that an engine need not hold all of them. */
+  const gradients = new Map<string, Tensor>([[loss.name, scalar(loss, 1)]]);
+  const total = (x: Tensor): Tensor | undefined => gradients.get(x.name);
+  const accumulate = (x: Tensor, part: Tensor | AddedGradient): void => {
+    const sum = gradients.get(x.name);
+    if (typeof part === 'function') gradients.set(x.name, part(sum === undefined ? undefined : complete(sum, x.shape)));
+    else gradients.set(x.name, sum === undefined ? part : add(sum, part));
   };
 
   for (const node of nodes.reverse()) {
@@ -67,9 +67,7 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
     node.inputs.forEach((input, i) => {
       const result = results[i];
       if (input === null || result === null || result === undefined || !wanted.has(input.name)) return;
-      const parts = gradients.get(input.name) ?? [];
-      parts.push(result);
-      gradients.set(input.name, parts);
+      accumulate(input, result);
     });
   }
   return wrt.map((x) => {

@@ -21,10 +21,16 @@ export interface RuleContext {
 }
 
 /**
+ * A gradient that adds itself to the sum so far of the same input, which has the input's full shape; undefined when it is the first.
+ * For gradients that touch few elements of something large, such as some rows of a vocabulary.
+ */
+export type AddedGradient = (sum: Tensor | undefined) => Tensor;
+
+/**
  * The gradients of the inputs, in their order; null where there is none. A gradient may be smaller than its input as
  * long as it broadcasts to it.
  */
-export type GradientRule = (context: RuleContext) => readonly (Tensor | null)[];
+export type GradientRule = (context: RuleContext) => readonly (Tensor | AddedGradient | null)[];
 
 /** Sums a gradient over the axes along which `shape` was broadcast. */
 export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {

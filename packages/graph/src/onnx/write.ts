@@ -20,6 +20,11 @@ export interface WriteOnnxOptions {
   readonly outputs?: readonly string[];
   /** The folder that the model file will lie in: files of parameters are named relative to it, and must be below it. */
   readonly externalRoot?: string;
+  /**
+   * Write the nodes that nothing but an output reads behind all others, the last one first. A runtime that walks back from the last node
+   * (onnxruntime) then computes each output as soon as it can be, and need not keep what it is made of. Default: in the order of the graph.
+   */
+  readonly resultsLast?: boolean;
   /** Version of the ai.onnx operators, 21 or later. Default 24. */
   readonly opset?: number;
 }
@@ -76,7 +81,8 @@ export function writeOnnx(graph: Graph, options: WriteOnnxOptions = {}): Uint8Ar
     });
   }
 
-  const nodes = graph.nodes.filter((node) => node.outputs.some((output) => needed.has(output.name)));
+  const used = graph.nodes.filter((node) => node.outputs.some((output) => needed.has(output.name)));
+  const nodes = options.resultsLast === true ? resultsLast(used) : used;
   const inputs = graph.inputs.filter((input) => options.outputs === undefined || needed.has(input.name));
   const published = new Set(outputs.map(([, tensor]) => tensor.name));
   return encodeModel({
@@ -98,6 +104,12 @@ export function writeOnnx(graph: Graph, options: WriteOnnxOptions = {}): Uint8Ar
         .map((output) => valueInfo(names.of(output.name), output)),
     },
   });
+}
+
+function resultsLast(nodes: readonly Node[]): readonly Node[] {
+  const read = new Set(nodes.flatMap((node) => node.inputs.map((input) => input?.name)));
+  const isRead = (node: Node): boolean => node.outputs.some((output) => read.has(output.name));
+  return [...nodes.filter(isRead), ...nodes.filter((node) => !isRead(node)).reverse()];
 }
 
 function opset(version = 24): number {

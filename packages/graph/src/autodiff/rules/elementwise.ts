@@ -1,7 +1,9 @@
 /** Gradients of the elementwise operators. Each formula stands above its rule. */
 import type { Tensor } from '@querent/core';
 import { add, and, cast, cos, div, erf, exp, greater, greaterOrEqual, lessOrEqual, log, mul, neg, pow, sigmoid, sign, sin, sub, tanh, where } from '../../ops/elementwise.ts';
+import { builderOf } from '../../graph.ts';
 import { constantNumbers } from '../../ops/op.ts';
+import { reshape } from '../../ops/shaping.ts';
 import type { GradientRule, RuleContext } from '../rule.ts';
 import { floatOf, noGradient, textOf, unbroadcast } from '../rule.ts';
 
@@ -36,9 +38,29 @@ const pick =
     return pickOfTwo(isChosen)(c);
   };
 
+/** Φ(x), the normal distribution; once for all that ask. */
+function normalDistribution(x: Tensor): Tensor {
+  return builderOf(x).once(`normal-distribution:${x.name}`, () => mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5));
+}
+
+/**
+ * `x` computed again where that costs one product: the GELU of the layer before, of which backward needs Φ in any case. The widest tensors
+ * of a transformer need not be kept from the forward pass then. All else is given back as it is.
+ */
+export function recomputed(x: Tensor): Tensor {
+  const node = builderOf(x).producer(x);
+  const inner = node?.inputs[0] ?? null;
+  if (inner === null) return x;
+  if (node?.opType === 'Reshape') {
+    const again = recomputed(inner);
+    return again === inner ? x : reshape(again, x.shape);
+  }
+  return node?.opType === 'Gelu' && textOf(node, 'approximate', 'none') === 'none' ? mul(inner, normalDistribution(inner)) : x;
+}
+
 /** Φ(x) + x φ(x) with Φ the normal distribution and φ its density. */
 function geluSlope(x: Tensor): Tensor {
-  const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
+  const cdf = normalDistribution(x);
   const pdf = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
   return add(cdf, mul(x, pdf));
 }

@@ -5,6 +5,7 @@ import { fusedMatMul, gemm } from '../../ops/linear-algebra.ts';
 import { reshape } from '../../ops/shaping.ts';
 import type { GradientRule, RuleContext } from '../rule.ts';
 import { floatOf, intOf, unbroadcast } from '../rule.ts';
+import { recomputed } from './elementwise.ts';
 
 /** One product `alpha · op(p) op(q)`, of matrices or batches of them. */
 type Product = (p: Tensor, transP: boolean, q: Tensor, transQ: boolean) => Tensor;
@@ -14,9 +15,12 @@ type Product = (p: Tensor, transP: boolean, q: Tensor, transQ: boolean) => Tenso
  * transpose of that, which is the same product with its factors swapped.
  */
 function productGradients(c: RuleContext, transA: boolean, transB: boolean, product: Product): [Tensor | null, Tensor | null] {
-  const [a, b, dy] = [c.x(0), c.x(1), c.dy(0)!];
+  const [b, dy] = [c.x(1), c.dy(0)!];
   const da = (): Tensor => (transA ? product(b, transB, dy, true) : product(dy, false, b, !transB));
-  const db = (): Tensor => (transB ? product(dy, true, a, transA) : product(a, !transA, dy, false));
+  const db = (): Tensor => {
+    const a = c.needs(0) ? recomputed(c.x(0)) : c.x(0);
+    return transB ? product(dy, true, a, transA) : product(a, !transA, dy, false);
+  };
   return [c.needs(0) ? da() : null, c.needs(1) ? db() : null];
 }
 

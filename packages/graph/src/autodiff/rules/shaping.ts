@@ -36,12 +36,13 @@ const gatherRule: GradientRule = (c) => {
   const ranks = { before: axis, picked: indices.shape.length, after: x.shape.length - axis - 1 };
   const order = [...Array(dy.shape.length).keys()];
   const pickedFirst = [...order.slice(axis, axis + ranks.picked), ...order.slice(0, axis), ...order.slice(axis + ranks.picked)];
-  const updates = axis === 0 ? dy : transpose(dy, pickedFirst); // [picked…, before…, after…]
+  const scatter = (onto: Tensor, updates: Tensor): Tensor => op1('ScatterND', [onto, unsqueeze(indices, [-1]), updates], { attributes: { reduction: text('add') } });
+  // A vocabulary's gradient is large and several texts, and its own head, add to it: none of them makes another one.
+  if (axis === 0) return [(sum) => scatter(sum ?? filled(x, x.shape, 0), dy), null];
   const axes = [...Array(x.shape.length).keys()];
   const axisFirst = [axis, ...axes.filter((i) => i !== axis)];
-  const blank = filled(x, axisFirst.map((i) => x.shape[i]!), 0);
-  const summed = op1('ScatterND', [blank, unsqueeze(indices, [-1]), updates], { attributes: { reduction: text('add') } });
-  return [axis === 0 ? summed : transpose(summed, axisFirst.map((_, i) => axisFirst.indexOf(i))), null];
+  const summed = scatter(filled(x, axisFirst.map((i) => x.shape[i]!), 0), transpose(dy, pickedFirst)); // [picked…, before…, after…]
+  return [transpose(summed, axisFirst.map((_, i) => axisFirst.indexOf(i))), null];
 };
 
 const splitRule: GradientRule = (c) => {
