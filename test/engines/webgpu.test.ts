@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deserialize, serialize } from 'node:v8';
-import { float32 } from '@querent/core';
+import { float32, int64 } from '@querent/core';
 import type { Graph, TensorData } from '@querent/core';
-import { createGraph, interpret, matMul, tanh, writeOnnx } from '@querent/graph';
+import { createGraph, interpret, ints, matMul, tanh, writeOnnx } from '@querent/graph';
 import { describe, expect, test } from 'vitest';
 import { asFloat32 } from '../../packages/graph/test/gradient-cases.ts';
 import { OPERATOR_CASES, graphOf } from '../../packages/graph/test/operator-cases.ts';
@@ -27,6 +27,8 @@ const MINUTES = 600_000;
 
 /** Rows of which all is masked with the least float32 stay uniform. */
 const MASKED: OperatorCase = { op: 'Softmax', inputs: [float32([2, 3], [-3.4028234663852886e38, -3.4028234663852886e38, -3.4028234663852886e38, 1, 2, -3.4028234663852886e38])] };
+/** Integers have a transpose of their own on TensorFlow.js's backend. */
+const TURNED: OperatorCase = { op: 'Transpose', inputs: [int64([2, 3, 2], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 2 ** 30 + 1])], attributes: { perm: ints([1, 2, 0]) } };
 
 const VULKAN = process.env['QUERENT_VULKAN'];
 const DRIVER = VULKAN === undefined ? undefined : join(VULKAN, 'vk_swiftshader_icd.json');
@@ -90,7 +92,7 @@ describe.each(ENGINES)('%s', (engine) => {
   const there = test.skipIf(reasons.get(engine) !== undefined);
 
   there('computes every operator as float64 loops do', async () => {
-    const cases = [...OPERATOR_CASES, MASKED].map((sample, n) => ({ label: `${n} ${sample.op}`, op: sample.op, ...graphOf(sample) }));
+    const cases = [...OPERATOR_CASES, MASKED, TURNED].map((sample, n) => ({ label: `${n} ${sample.op}`, op: sample.op, ...graphOf(sample) }));
     const fed = (graph: Graph, feeds: Readonly<Record<string, TensorData>>): Record<string, TensorData> => Object.fromEntries(graph.inputs.map(({ name }) => [name, asFloat32(feeds[name]!)]));
     const answers = await runGraphs(engine, cases.map(({ graph, feeds }) => ({ onnx: writeOnnx(graph), feeds: fed(graph, feeds) })));
     const wrong = cases.flatMap(({ label, op, graph, feeds }, n) => {

@@ -25,6 +25,8 @@ export interface OpenBackend {
   readonly sharesMemory: boolean;
   /** Numbers may be read in the middle of a run: the device is this process's own memory. */
   readonly readsBack: boolean;
+  /** What the device refused in the runs since the last call without TensorFlow.js failing; absent where that cannot be. */
+  readonly takeError?: () => string | undefined;
   /** Makes it the one that TensorFlow.js computes with; before each run, as the choice is global. */
   use(): void;
 }
@@ -80,8 +82,8 @@ const OPEN: Readonly<Record<BackendName, () => Promise<OpenBackend>>> = {
   node: () => openNative('node', '@tensorflow/tfjs-node'),
   webgpu: async () => {
     const tf = await loadCore();
-    const about = await openWebGpu(tf);
-    return backendOf('webgpu', 'webgpu', tf, about, { sharesMemory: false, readsBack: false });
+    const { about, takeError } = await openWebGpu(tf);
+    return { ...backendOf('webgpu', 'webgpu', tf, about, { sharesMemory: false, readsBack: false }), takeError };
   },
   wasm: async () => {
     const tf = await loadCore();

@@ -150,6 +150,8 @@ export class TfjsExecutable implements Executable {
   async #read(outputs: readonly PortInfo[], results: readonly ComputedOutput[], into: Readonly<Record<string, TensorData>>, sizes: DimSizes): Promise<Record<string, TensorData>> {
     const { graph, backend } = this.#parts;
     const arrays = await Promise.all(results.map(({ tensor }) => tensor.data()));
+    const refused = backend.takeError?.();
+    if (refused !== undefined) throw new QuerentError('QRT_ENGINE_RUN', `The device refused a kernel of TensorFlow.js in graph ${graph.name}: ${refused.split('\n').slice(0, 3).join(' ').slice(0, 400)}`);
     const values: Record<string, TensorData> = {};
     outputs.forEach((port, i) => {
       const { tensor, isShared } = results[i]!; // one each

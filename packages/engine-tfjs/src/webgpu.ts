@@ -14,7 +14,10 @@ interface Adapter {
   readonly info?: { readonly vendor?: string; readonly device?: string; readonly description?: string };
   readonly features: ReadonlySet<string>;
   readonly limits: Readonly<Record<string, number>>;
-  requestDevice(options: object): Promise<object>;
+  requestDevice(options: object): Promise<Device>;
+}
+interface Device {
+  addEventListener(type: 'uncapturederror', listener: (event: { readonly error: { readonly message: string } }) => void): void;
 }
 interface Dawn {
   readonly create: (flags: readonly string[]) => Gpu;
@@ -31,8 +34,16 @@ const LIMITS = ['maxComputeWorkgroupStorageSize', 'maxComputeWorkgroupsPerDimens
 /** Dawn lives as long as somebody holds what `create` gave: collected under a device that works, it takes the process down. */
 const held: Set<Gpu> = new Set();
 
-/** Starts it; gives the adapter's name. @throws QuerentError QRT_ENGINE_PROVIDER */
-export async function openWebGpu(tf: Tf): Promise<string> {
+/** WebGPU that has been started. */
+export interface StartedWebGpu {
+  /** The adapter's name. */
+  readonly about: string;
+  /** What the device refused since the last call: it says so aside, and TensorFlow.js goes on with numbers that are none. */
+  takeError(): string | undefined;
+}
+
+/** Starts it. @throws QuerentError QRT_ENGINE_PROVIDER */
+export async function openWebGpu(tf: Tf): Promise<StartedWebGpu> {
   const [dawnFile, backendFile] = [findPeer('webgpu'), findPeer('@tensorflow/tfjs-backend-webgpu')];
   if (dawnFile === undefined || backendFile === undefined) {
     throw unavailable('webgpu', `${dawnFile === undefined ? 'webgpu' : '@tensorflow/tfjs-backend-webgpu'} is not installed`, INSTALL);
@@ -48,11 +59,20 @@ export async function openWebGpu(tf: Tf): Promise<string> {
       requiredFeatures: ['timestamp-query'].filter((feature) => adapter.features.has(feature)),
       requiredLimits: Object.fromEntries(LIMITS.flatMap((name) => (adapter.limits[name] === undefined ? [] : [[name, adapter.limits[name]]]))),
     });
+    let refused: string | undefined;
+    device.addEventListener('uncapturederror', ({ error }) => {
+      refused ??= error.message; // the others follow from the first
+    });
     const { WebGPUBackend } = createRequire(import.meta.url)(backendFile) as WebGpuPackage; // exports it
     const backend = withNavigator(gpu, () => new WebGPUBackend(device, adapter.info ?? {})) as unknown as ReturnType<Tf['backend']>; // a KernelBackend
     tf.registerBackend('webgpu', () => backend);
     if (!(await tf.setBackend('webgpu'))) throw unavailable('webgpu', 'TensorFlow.js could not start it', INSTALL);
-    return adapter.info?.description ?? adapter.info?.device ?? 'WebGPU';
+    const takeError = (): string | undefined => {
+      const message = refused;
+      refused = undefined;
+      return message;
+    };
+    return { about: adapter.info?.description ?? adapter.info?.device ?? 'WebGPU', takeError };
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'QRT_ENGINE_PROVIDER') throw cause;
     throw unavailable('webgpu', cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause), INSTALL, cause);

@@ -137,6 +137,21 @@ function triangle(call: Call): readonly TfTensor[] {
   return [tf.where(stays, x, tf.zerosLike(x))];
 }
 
+/** WebGPU's transpose is of floats only: its shader does not compile for integers. They are picked by their places instead. */
+function transposedIntegers({ tf }: Call, x: TfTensor, order: readonly number[]): TfTensor {
+  const shape = order.map((axis) => x.shape[axis] ?? 1);
+  const strides = order.map((axis) => sizeOf(x.shape.slice(axis + 1)));
+  const places = Int32Array.from({ length: x.size }, (_, place) => {
+    let [rest, from] = [place, 0];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += (rest % shape[axis]!) * strides[axis]!;
+      rest = Math.floor(rest / shape[axis]!);
+    }
+    return from;
+  });
+  return tf.reshape(tf.gather(tf.reshape(tf.cast(x, 'int32'), [-1]), tf.tensor1d(places, 'int32')), shape);
+}
+
 export const SHAPING: Kernels = plain({
   Reshape: reshape,
   Squeeze: squeeze,
@@ -152,7 +167,9 @@ export const SHAPING: Kernels = plain({
   },
   Transpose: (call) => {
     const x = input(call, 0);
-    return [call.tf.transpose(x, [...(intsOf(call.node, 'perm') ?? x.shape.map((_, axis) => x.rank - 1 - axis))])];
+    const order = intsOf(call.node, 'perm') ?? x.shape.map((_, axis) => x.rank - 1 - axis);
+    const isFloat = x.dtype === 'float32' || call.tf.getBackend() !== 'webgpu';
+    return [isFloat ? call.tf.transpose(x, [...order]) : transposedIntegers(call, x, order)];
   },
   Expand: (call) => {
     const x = input(call, 0);
