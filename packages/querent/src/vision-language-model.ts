@@ -35,6 +35,8 @@ import { assertIds, bridgeFeeds, historyRows, labelRows, promptFeeds, rectangle 
 
 /** Longest text for a bridge whose config does not say. */
 const MAX_BRIDGE_TOKENS = 512;
+/** Batches of pixels whose memory is kept for the next ones. */
+const SPARE_BATCHES = 2;
 /** Candidates that are scored together. */
 const SCORE_ROWS = 32;
 
@@ -74,6 +76,8 @@ export class VisionLanguageModel implements LoadedModel {
   readonly #defaults: GenerationOptions;
   readonly #tokenizers: Map<string, Promise<Tokenizer>>;
   readonly #onDispose: (model: VisionLanguageModel) => void;
+  /** Memory of pixel batches that are done with. */
+  readonly #spareBatches: Float32Array[] = [];
   #chatTemplate: Promise<ChatTemplate | undefined> | undefined;
 
   constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose, encoderPrecision }: ModelInside) {
@@ -118,7 +122,11 @@ export class VisionLanguageModel implements LoadedModel {
   }
 
   async encode(pixelValues: readonly TensorData<'float32'>[], options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
-    return this.#run('encoder', { pixel_values: await stackInTurns(pixelValues, options.signal) }, 'features', options);
+    const batch = await stackInTurns(pixelValues, options.signal, this.#spareBatches.pop());
+    const features = await this.#run('encoder', { pixel_values: batch }, 'features', options);
+    // Nothing reads the pixels any more: used again, ten megabytes a batch are no work for the garbage collector.
+    if (this.#spareBatches.length < SPARE_BATCHES) this.#spareBatches.push(batch.data);
+    return features;
   }
 
   async bridge(features: TensorData<'float32'>, options: ModelCallOptions & { readonly texts?: readonly string[] } = {}): Promise<TensorData<'float32'>> {
