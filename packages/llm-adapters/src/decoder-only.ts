@@ -52,8 +52,6 @@ export interface DecoderOnlyFamily<Config> {
   trunk(g: Scope, x: Tensor, context: TrunkContext, config: Config): Tensor;
   /** Hidden states [..., hidden] → logits [..., vocabulary]. */
   head(g: Scope, hidden: Tensor, config: Config): Tensor;
-  /** Name of the weight of a head that is not the embedding table. Default `lm_head.weight`. */
-  readonly headWeight?: string;
 }
 
 /** A language model of a decoder-only family. */
@@ -70,8 +68,6 @@ export function decoderOnly<Config>(family: DecoderOnlyFamily<Config>): Language
     vocabulary: family.vocabulary,
     specialTokens: family.specialTokens,
     embed: family.embed,
-    // A head in the file is the head, whatever the config says: transformers 5 unties on load when both tables are there.
-    fit: (config, has) => (has(family.headWeight ?? 'lm_head.weight') ? { ...config, tie_word_embeddings: false } : config),
 
     loss(g, inputs, config, options) {
       const sequence = sequenceOf(family, g, inputs, config);

@@ -126,7 +126,6 @@ export const gptNeoxFamily: DecoderOnlyFamily<GptNeoxConfig> = {
   embed,
   trunk,
   head,
-  headWeight: 'embed_out.weight',
 };
 
 const gptNeox: LanguageModelPlugin<GptNeoxConfig> = decoderOnly(gptNeoxFamily);
