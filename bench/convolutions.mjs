@@ -7,7 +7,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { abs, builderOf, createGraph, div, mul, op, op1, reduceMax } from '@querent/graph';
+import { GraphCopy, abs, createGraph, div, mul, op, op1, reduceMax } from '@querent/graph';
 import { matchParameters, openModelFolder } from '@querent/hub';
 import { createQuerent } from 'querent';
 
@@ -24,26 +24,19 @@ const convolutions = plain.graph.nodes.filter(({ opType }) => opType === 'Conv')
 
 /** The encoder with those convolutions rounded. */
 function rounded(isRounded) {
-  const g = createGraph('rounded');
-  const made = new Map([[input.name, g.input(input.name, input.dtype, input.shape)]]);
-  const of = (tensor) => {
-    const { constants, parameters } = plain.graph;
-    if (!made.has(tensor.name)) made.set(tensor.name, constants.has(tensor.name) ? builderOf(g).addConstant(constants.get(tensor.name)) : g.parameter(tensor.name, parameters.get(tensor.name).shape));
-    return made.get(tensor.name);
-  };
+  const copy = new GraphCopy(plain.graph);
   for (const node of plain.graph.nodes) {
-    const inputs = node.inputs.map((tensor) => tensor && of(tensor));
-    if (node.opType === 'Conv' && isRounded(convolutions.indexOf(node), node.attributes.group?.value ?? 1)) {
-      const [x, weight] = inputs;
-      const quantised = op('DynamicQuantizeLinear', [x], { outputs: [{ dtype: 'uint8', shape: x.shape }, { dtype: 'float32', shape: [] }, { dtype: 'uint8', shape: [] }] });
-      const scale = div(reduceMax(abs(weight), [1, 2, 3], true), 127);
-      inputs[0] = op1('DequantizeLinear', quantised, { outputs: [{ dtype: 'float32', shape: x.shape }] });
-      inputs[1] = mul(op1('Round', [div(weight, scale)], { outputs: [{ dtype: 'float32', shape: weight.shape }] }), scale);
+    if (node.opType !== 'Conv' || !isRounded(convolutions.indexOf(node), node.attributes.group?.value ?? 1)) {
+      copy.add(node);
+      continue;
     }
-    builderOf(g).addNode(node.opType, node.domain, inputs, node.attributes, node.outputs).forEach((output, i) => made.set(node.outputs[i].name, output));
+    const [x, weight, ...others] = node.inputs.map((tensor) => tensor && copy.of(tensor));
+    const quantised = op('DynamicQuantizeLinear', [x], { outputs: [{ dtype: 'uint8', shape: x.shape }, { dtype: 'float32', shape: [] }, { dtype: 'uint8', shape: [] }] });
+    const scale = div(reduceMax(abs(weight), [1, 2, 3], true), 127);
+    const steps = [op1('DequantizeLinear', quantised, { outputs: [{ dtype: 'float32', shape: x.shape }] }), mul(op1('Round', [div(weight, scale)], { outputs: [{ dtype: 'float32', shape: weight.shape }] }), scale)];
+    copy.set(node.outputs[0], op1(node.opType, [...steps, ...others], { attributes: node.attributes, outputs: node.outputs }));
   }
-  g.output('features', of(plain.graph.outputs.get('features')));
-  return g.graph;
+  return copy.finish();
 }
 
 const photos = `${root}test/photos/`;

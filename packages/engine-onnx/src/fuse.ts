@@ -10,7 +10,7 @@
  * it is, and nodes that nobody asks for any more are not written. For the CPU: other providers have other operators.
  */
 import type { Dim, Graph, Node, Shape, Tensor } from '@querent/core';
-import { add, builderOf, cast, createGraph, dimOf, float, int, multiplyDims, op, op1, printShape, reshape, subtractDims, transpose } from '@querent/graph';
+import { GraphCopy, add, builderOf, cast, dimOf, float, int, multiplyDims, op, op1, printShape, reshape, subtractDims, transpose } from '@querent/graph';
 
 /** Widths of heads that GroupQueryAttention takes are multiples of this. */
 const HEAD_STEP = 8;
@@ -19,36 +19,19 @@ const HEAD_STEP = 8;
 export function fuseGraph(graph: Graph): Graph {
   const attentions = attentionsOf(graph);
   if (attentions.size === 0) return graph;
-  const g = createGraph(graph.name);
-  const builder = builderOf(g);
-  const made = new Map<string, Tensor>();
-  for (const input of graph.inputs) made.set(input.name, g.input(input.name, input.dtype, input.shape));
-  const of = (tensor: Tensor): Tensor => {
-    const known = made.get(tensor.name);
-    if (known !== undefined) return known;
-    const constant = graph.constants.get(tensor.name);
-    const parameter = graph.parameters.get(tensor.name)!; // what is neither made, nor an input, nor a constant
-    const copy = constant === undefined ? g.parameter(tensor.name, parameter.shape, { dtype: parameter.dtype, initialiser: parameter.initialiser }) : builder.addConstant(constant);
-    made.set(tensor.name, copy);
-    return copy;
-  };
+  const copy = new GraphCopy(graph);
   for (const node of graph.nodes) {
     const attention = attentions.get(node.outputs[0]!.name);
-    if (attention !== undefined) {
-      const [mixed, key, value] = groupQueryAttention(attention, of);
-      made.set(node.outputs[0]!.name, mixed!);
-      made.set(attention.key.output.name, key!);
-      made.set(attention.value.output.name, value!);
+    if (attention === undefined) {
+      if (!addWithNorm(node, copy)) copy.add(node);
       continue;
     }
-    const inputs = node.inputs.map((input) => (input === null ? null : of(input)));
-    const outputs = skipNormalization(node, inputs, builder) ?? builder.addNode(node.opType, node.domain, inputs, node.attributes, node.outputs);
-    node.outputs.forEach((output, i) => made.set(output.name, outputs[i]!));
-    const [, , , sum] = outputs;
-    if (sum !== undefined && isNorm(node)) made.set(node.inputs[0]!.name, sum); // whoever comes later reads the sum from here
+    const [mixed, key, value] = groupQueryAttention(attention, (tensor) => copy.of(tensor));
+    copy.set(node.outputs[0]!, mixed!);
+    copy.set(attention.key.output, key!);
+    copy.set(attention.value.output, value!);
   }
-  for (const [name, tensor] of graph.outputs) g.output(name, of(tensor));
-  return g.graph;
+  return copy.finish();
 }
 
 /** What norms are called when they also add: by whether they centre. */
@@ -57,25 +40,29 @@ const SKIP_NORMS: ReadonlyMap<string, string> = new Map([
   ['LayerNormalization', 'SkipLayerNormalization'],
 ]);
 
-function isNorm({ opType, domain }: Node): boolean {
-  return SKIP_NORMS.has(opType) && domain === '';
-}
-
-/** A norm over the last axis of a sum [batch, tokens, hidden], with the sum as its fourth output; undefined for anything else. */
-function skipNormalization(node: Node, inputs: readonly (Tensor | null)[], builder: ReturnType<typeof builderOf>): Tensor[] | undefined {
+/**
+ * A norm over the last axis of a sum [batch, tokens, hidden], with the sum as its fourth output: whoever comes later reads it from there.
+ *
+ * @returns false for anything else, which is not copied then
+ */
+function addWithNorm(node: Node, copy: GraphCopy): boolean {
   const opType = SKIP_NORMS.get(node.opType);
-  const [x, scale, bias] = inputs;
-  if (opType === undefined || !isNorm(node) || numberOf(node, 'axis', -1) !== -1 || x === null || x === undefined || x.shape.length !== 3) return undefined;
-  const sum = made('Add', builder.producer(x));
-  if (sum === undefined || !sum.inputs.every((term) => term !== null && printShape(term.shape) === printShape(x.shape))) return undefined;
-  const attributes = { epsilon: float(numberOf(node, 'epsilon', 1e-5)) };
+  const [x, scale, bias] = node.inputs;
+  if (opType === undefined || node.domain !== '' || numberOf(node, 'axis', -1) !== -1 || x === null || x === undefined || x.shape.length !== 3) return false;
+  const builder = builderOf(copy.scope);
+  const sum = made('Add', builder.producer(copy.of(x)));
+  if (sum === undefined || !sum.inputs.every((term) => term !== null && printShape(term.shape) === printShape(x.shape))) return false;
   const aside: Shape = [...x.shape.slice(0, -1), 1];
-  return builder.addNode(opType, 'com.microsoft', [...sum.inputs, scale!, ...(bias === null || bias === undefined ? [] : [bias])], attributes, [
+  const weights = [scale!, ...(bias === null || bias === undefined ? [] : [bias])].map((tensor) => copy.of(tensor));
+  const outputs = builder.addNode(opType, 'com.microsoft', [...sum.inputs, ...weights], { epsilon: float(numberOf(node, 'epsilon', 1e-5)) }, [
     { dtype: x.dtype, shape: x.shape },
     { dtype: x.dtype, shape: aside },
     { dtype: x.dtype, shape: aside },
     { dtype: x.dtype, shape: x.shape },
   ]);
+  node.outputs.forEach((output, i) => copy.set(output, outputs[i]!));
+  copy.set(x, outputs[3]!);
+  return true;
 }
 
 /** A cache and the new tokens that are written into it. */

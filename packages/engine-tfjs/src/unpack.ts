@@ -5,7 +5,7 @@
  */
 import type { Graph, Node, PortInfo, Tensor, TensorData } from '@querent/core';
 import { QuerentError, elementCount } from '@querent/core';
-import { add, builderOf, createGraph, fusedMatMul, gather } from '@querent/graph';
+import { GraphCopy, add, fusedMatMul, gather } from '@querent/graph';
 import { float16ToFloat32 } from './half.ts';
 
 /** How a float32 matrix [rows, columns] comes out of parameters in blocks. */
@@ -41,44 +41,28 @@ export function unpackGraph(graph: Graph, isFrozen: (parameter: string) => boole
     if (matrix !== undefined) matrices.set(node, matrix);
   }
   if (matrices.size === 0) return { graph, packed: new Map() };
-  const g = createGraph(graph.name);
-  const builder = builderOf(g);
+  const copy = new GraphCopy(graph);
   const packed = new Map<string, PackedMatrix>();
-  const made = new Map<string, Tensor>(graph.inputs.map((input) => [input.name, g.input(input.name, input.dtype, input.shape)]));
-  const parameters = new Map([...graph.parameters.values()].map((parameter) => [parameter.tensor.name, parameter]));
-  const of = (tensor: Tensor): Tensor => {
-    const known = made.get(tensor.name);
-    if (known !== undefined) return known;
-    const constant = graph.constants.get(tensor.name);
-    const parameter = parameters.get(tensor.name)!; // what is neither made, nor an input, nor a constant
-    const copy = constant === undefined ? g.parameter(parameter.name, parameter.shape, { dtype: parameter.dtype, initialiser: parameter.initialiser }) : builder.addConstant(constant);
-    made.set(tensor.name, copy);
-    return copy;
-  };
-  const matrixTensor = (matrix: PackedMatrix): Tensor => {
-    const name = `${matrix.data.name} as float32`;
-    const known = made.get(name) ?? g.parameter(name, [matrix.rows, matrix.columns]);
-    made.set(name, known);
-    packed.set(name, matrix);
-    return known;
-  };
   for (const node of graph.nodes) {
     const matrix = matrices.get(node);
-    const outputs =
-      matrix === undefined
-        ? builder.addNode(node.opType, node.domain, node.inputs.map((input) => (input === null ? null : of(input))), node.attributes, node.outputs)
-        : [node.opType === 'MatMulNBits' ? product(of(node.inputs[0]!), matrixTensor(matrix), node.inputs[5] ?? null, of) : gather(matrixTensor(matrix), of(node.inputs[1]!))]; // matrixOf has seen them
-    node.outputs.forEach((output, i) => made.set(output.name, outputs[i]!)); // as many
+    if (matrix === undefined) {
+      copy.add(node);
+      continue;
+    }
+    const name = `${matrix.data.name} as float32`;
+    packed.set(name, matrix);
+    const whole = copy.scope.parameter(name, [matrix.rows, matrix.columns]);
+    copy.set(node.outputs[0]!, node.opType === 'MatMulNBits' ? product(node, whole, copy) : gather(whole, copy.of(node.inputs[1]!))); // matrixOf has seen them
   }
   // A parameter that no node reads may still be fed.
-  for (const { tensor, name } of graph.parameters.values()) if (!isFrozen(name)) of(tensor);
-  for (const [name, tensor] of graph.outputs) g.output(name, of(tensor));
-  return { graph: g.graph, packed };
+  for (const { tensor, name } of graph.parameters.values()) if (!isFrozen(name)) copy.of(tensor);
+  return { graph: copy.finish(), packed };
 }
 
-function product(x: Tensor, matrix: Tensor, bias: Tensor | null, of: (tensor: Tensor) => Tensor): Tensor {
-  const y = fusedMatMul(x, matrix, { transB: true });
-  return bias === null ? y : add(y, of(bias));
+function product({ inputs }: Node, matrix: Tensor, copy: GraphCopy): Tensor {
+  const y = fusedMatMul(copy.of(inputs[0]!), matrix, { transB: true }); // matrixOf has seen it
+  const bias = inputs[5] ?? null;
+  return bias === null ? y : add(y, copy.of(bias));
 }
 
 /** What a node's matrix is made of; undefined for another operator, or a form that is not known. */

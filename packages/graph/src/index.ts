@@ -35,6 +35,7 @@ export { writeOnnx } from './onnx/write.ts';
 export type { WriteOnnxOptions } from './onnx/write.ts';
 export { readOnnx } from './onnx/read.ts';
 export type { ReadOnnxOptions, ReadOnnxResult } from './onnx/read.ts';
+export { GraphCopy } from './copy.ts';
 export { printGraph, printNode } from './print.ts';
 export type { PrintOptions } from './print.ts';
 

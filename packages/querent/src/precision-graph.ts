@@ -6,7 +6,7 @@
  */
 import type { Graph, GraphScope, Node, Tensor } from '@querent/core';
 import {
-  add, cast, concat, createGraph, div, dynamicQuantizeMatMul, fusedMatMul, builderOf, gather, gemm, int, mul, op1, printShape, reduceSum, reshape, split, sub,
+  GraphCopy, add, cast, concat, div, dynamicQuantizeMatMul, fusedMatMul, builderOf, gather, gemm, int, mul, op1, printShape, reduceSum, reshape, split, sub,
 } from '@querent/graph';
 import type { WeightGroup } from './precision-groups.ts';
 import { unflattened } from './precision-groups.ts';
@@ -73,21 +73,21 @@ export function rewriteGraph(graph: Graph, forms: WeightForms): Graph {
 
 class Rewriting {
   readonly #from: Graph;
+  readonly #copy: GraphCopy;
   readonly #g: GraphScope;
   readonly #forms: WeightForms;
-  readonly #made: Map<string, Tensor> = new Map();
   /** Products of more axes than two, whose flat form nobody has asked for yet: name in the old graph → the product. */
   readonly #unflattened: Map<string, Tensor> = new Map();
   readonly #blockSums: Map<string, Tensor> = new Map();
 
   constructor(graph: Graph, forms: WeightForms) {
     this.#from = graph;
-    this.#g = createGraph(graph.name);
+    this.#copy = new GraphCopy(graph);
+    this.#g = this.#copy.scope;
     this.#forms = forms;
   }
 
   result(): Graph {
-    for (const input of this.#from.inputs) this.#made.set(input.name, this.#g.input(input.name, input.dtype, input.shape));
     // onnxruntime goes backwards from the outputs, through a node's later inputs first: widened in front of everything else, each weight is
     // widened just before its product. Where the product stands, all of them would be at the start of a run, and held until then.
     for (const node of this.#from.nodes) if (isProduct(node)) this.#widened(node.inputs[1]!.name);
@@ -95,24 +95,14 @@ class Rewriting {
       this.#add(node);
       this.#probe(node);
     }
-    for (const [name, tensor] of this.#from.outputs) this.#g.output(name, this.#of(tensor));
-    return this.#g.graph;
+    for (const tensor of this.#from.outputs.values()) this.#of(tensor);
+    return this.#copy.finish();
   }
 
   #of(tensor: Tensor): Tensor {
-    const known = this.#made.get(tensor.name);
-    if (known !== undefined) return known;
-    const product = this.#unflattened.get(tensor.name);
-    const made = product === undefined ? this.#source(tensor) : reshape(product, tensor.shape.length === 2 ? [-1, tensor.shape[1]!] : tensor.shape);
-    this.#made.set(tensor.name, made);
-    return made;
-  }
-
-  #source({ name }: Tensor): Tensor {
-    const constant = this.#from.constants.get(name);
-    if (constant !== undefined) return builderOf(this.#g).addConstant(constant);
-    const { shape, dtype, initialiser } = this.#from.parameters.get(name)!; // a tensor that is made, an input or a constant is known
-    return this.#g.parameter(name, shape, { dtype, initialiser });
+    const product = this.#copy.has(tensor) ? undefined : this.#unflattened.get(tensor.name);
+    if (product !== undefined) this.#copy.set(tensor, reshape(product, tensor.shape.length === 2 ? [-1, tensor.shape[1]!] : tensor.shape));
+    return this.#copy.of(tensor);
   }
 
   /** A half in 32 bits; undefined for a weight that is none. */
@@ -120,9 +110,7 @@ class Rewriting {
     const form = this.#forms.products.get(name);
     if (form?.kind !== 'half') return undefined;
     const key = name + PIECES.half;
-    const made = this.#made.get(key) ?? cast(this.#g.parameter(key, form.shape, { dtype: form.dtype }), 'float32');
-    this.#made.set(key, made);
-    return made;
+    return builderOf(this.#g).once(`widened:${key}`, () => cast(this.#g.parameter(key, form.shape, { dtype: form.dtype }), 'float32'));
   }
 
   #add(node: Node): void {
@@ -133,13 +121,12 @@ class Rewriting {
     }
     if (node.opType === 'Gather' && first !== null && second !== null) {
       const form = this.#forms.tables.get(first.name);
-      if (form !== undefined) return void this.#made.set(node.outputs[0]!.name, this.#lookUp(first.name, form, this.#of(second)));
+      if (form !== undefined) return this.#copy.set(node.outputs[0]!, this.#lookUp(first.name, form, this.#of(second)));
     }
     const product = node.opType === 'Reshape' && first !== null ? this.#unflattened.get(first.name) : undefined;
-    if (product !== undefined && printShape(product.shape) === printShape(node.outputs[0]!.shape)) return void this.#made.set(node.outputs[0]!.name, product);
-    const inputs = node.inputs.map((input) => (input === null ? null : this.#of(input)));
-    const outputs = builderOf(this.#g).addNode(node.opType, node.domain, inputs, node.attributes, node.outputs);
-    node.outputs.forEach((output, i) => this.#made.set(output.name, outputs[i]!));
+    if (product !== undefined && printShape(product.shape) === printShape(node.outputs[0]!.shape)) return this.#copy.set(node.outputs[0]!, product);
+    for (const input of node.inputs) if (input !== null) this.#of(input); // products that are asked for flat
+    this.#copy.add(node);
   }
 
   #product(node: Node, input: Tensor, name: string, form: WeightForm): void {
@@ -147,7 +134,7 @@ class Rewriting {
     const bias = node.inputs[2] ?? null;
     if (form.kind === 'half') {
       const weight = this.#widened(name)!; // it is a half
-      this.#made.set(output.name, gemm(this.#of(input), weight, bias === null ? null : this.#of(bias), { transB: isSet(node, 'transB') }));
+      this.#copy.set(output, gemm(this.#of(input), weight, bias === null ? null : this.#of(bias), { transB: isSet(node, 'transB') }));
       return;
     }
     // Flattened only to be multiplied: the operator takes all axes.
@@ -158,14 +145,14 @@ class Rewriting {
   }
 
   #note(output: Tensor, product: Tensor): void {
-    if (product.shape.length === 2) this.#made.set(output.name, product);
+    if (product.shape.length === 2) this.#copy.set(output, product);
     else this.#unflattened.set(output.name, product);
   }
 
   /** All products of a group at once, when the first of them comes. */
   #groupProduct(x: Tensor, { name, members, rows, form }: WeightGroup): void {
     const nodes = members.map((member) => this.#from.nodes.find((node) => isProduct(node) && node.inputs[1]?.name === member)!); // groupsOf has seen them here
-    if (nodes.some(({ outputs }) => this.#made.has(outputs[0]!.name) || this.#unflattened.has(outputs[0]!.name))) return;
+    if (nodes.some(({ outputs }) => this.#copy.has(outputs[0]!) || this.#unflattened.has(outputs[0]!.name))) return;
     const biases = nodes.flatMap(({ inputs }) => (inputs[2] === null || inputs[2] === undefined ? [] : [this.#of(inputs[2])]));
     const product = this.#blockProduct(x, name, form, biases.length === 0 ? null : concat(biases, 0));
     const parts = split(product, product.shape.length - 1, rows);
