@@ -76,6 +76,7 @@ export type {
   PrefillResult,
   SpecialTokens,
 } from './contracts/language-model.ts';
+export { languageConfig } from './language-config.ts';
 
 // Contracts: what people do with a model
 export type { ImageSource, RawPixels } from './contracts/image.ts';
@@ -143,8 +144,8 @@ export { mapBatches } from './flow/map-batches.ts';
 export type { MapBatchesOptions } from './flow/map-batches.ts';
 export { throughStage } from './flow/through-stage.ts';
 export type { Entry, ThroughStageOptions } from './flow/through-stage.ts';
-export { isTransient, requestedWaitMs, retry, retryAfterMs, withRetries } from './flow/retry.ts';
-export type { RetryOptions } from './flow/retry.ts';
+export { answerDetails, isTransient, requestedWaitMs, retry, retryAfterMs, withRetries } from './flow/retry.ts';
+export type { AnswerDetails, RetryOptions } from './flow/retry.ts';
 export { joinCalls } from './flow/join-calls.ts';
 export type { JoinCallsOptions, JoinedCall, JoinedCalls } from './flow/join-calls.ts';
 export { createMetrics } from './flow/metrics.ts';

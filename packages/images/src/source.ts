@@ -4,7 +4,7 @@
  */
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { QuerentError, retryAfterMs } from '@querent/core';
+import { QuerentError, answerDetails } from '@querent/core';
 import type { ImageSource, RawPixels } from '@querent/core';
 
 export interface ReadLimits {
@@ -103,8 +103,7 @@ async function fetchBytes(url: string, name: string, limits: ReadLimits, signal:
   const response = await fetch(url, { signal, headers: { accept: 'image/*' } });
   if (!response.ok) {
     await response.body?.cancel();
-    const wait = retryAfterMs(response.headers.get('retry-after'));
-    throw unreadable(name, `the server answered ${response.status} ${response.statusText}`.trimEnd(), undefined, undefined, { status: response.status, ...(wait === undefined ? {} : { retryAfterMs: wait }) });
+    throw unreadable(name, `the server answered ${response.status} ${response.statusText}`.trimEnd(), undefined, undefined, answerDetails(response));
   }
   const size = Number(response.headers.get('content-length') ?? 0);
   if (size > limits.maxBytes) {

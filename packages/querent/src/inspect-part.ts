@@ -1,6 +1,6 @@
 /** A folder that is one model alone: an encoder, a language model or a dual encoder (CLIP), under whatever prefix its checkpoint has. */
 import type { DualEncoderFamily, EncoderConfig, EncoderPlugin, FileTensor, Graph, GraphParameter, ParameterSet, PluginRegistry } from '@querent/core';
-import { QuerentError, isFileTensor, nearest, validate } from '@querent/core';
+import { QuerentError, isFileTensor, languageConfig, nearest, validate } from '@querent/core';
 import { dualEncoders } from '@querent/encoders';
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
@@ -9,7 +9,6 @@ import { createImageProcessor } from '@querent/images';
 import { decodeGraph, prefillGraph } from '@querent/llm-adapters';
 import type { Declared, DeclaredPart } from './inspect.ts';
 import { cacheBytes } from './inspect-memory.ts';
-import { languageConfig } from './language-config.ts';
 import type { Part } from './model-parts.ts';
 
 /**

@@ -1,7 +1,6 @@
-import { isQuerentError } from '@querent/core';
+import { isQuerentError, languageConfig } from '@querent/core';
 import { languageModels, llama, mistral, opt, t5 } from '@querent/llm-adapters';
 import { expect, test } from 'vitest';
-import { languageConfig } from './language-config.ts';
 
 const nothing = (): boolean => false;
 

@@ -3,11 +3,10 @@
  * are those that the person can mend. Nothing of a model is built yet; `model-graphs.ts` is next.
  */
 import type { BridgeConfig, BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin, ParameterSet, PluginKind, PluginKinds, PluginRegistry, ValidateOptions } from '@querent/core';
-import { QuerentError, isQuerentError, validate } from '@querent/core';
+import { QuerentError, isQuerentError, languageConfig, validate } from '@querent/core';
 import { PART_PREFIXES, isJsonObject } from '@querent/hub';
 import type { ImageProcessor, PreprocessorConfig } from '@querent/images';
 import { createImageProcessor, preprocessorConfigSchema } from '@querent/images';
-import { languageConfig } from './language-config.ts';
 import type { ModelSource, PartKey } from './model-source.ts';
 import { withDocumentPlugins } from './plugins.ts';
 

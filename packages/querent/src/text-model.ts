@@ -1,11 +1,11 @@
 /** A language model by itself, without an image: for measuring it (`precision-report.ts`, `bench-decode.ts`). */
 import type { Engine, Executable, Graph, LanguageModelPlugin, PluginRegistry } from '@querent/core';
+import { languageConfig } from '@querent/core';
 import { createGraph } from '@querent/graph';
 import type { ModelFolder } from '@querent/hub';
 import { isJsonObject, matchParameters, openModelFolder } from '@querent/hub';
 import type { DecodingExecutables } from '@querent/llm-adapters';
 import { decodeGraph, extendGraph, prefillGraph } from '@querent/llm-adapters';
-import { languageConfig } from './language-config.ts';
 import type { HeldWeights, Precision } from './precision.ts';
 import { holdWeights } from './precision.ts';
 import { LANGUAGE_SCOPE } from './model-graphs.ts';

@@ -2,11 +2,13 @@
  * Everything that a recipe reads, in a folder, as small as it goes: eight pictures with captions, a tokenizer for each use, a
  * ViT of width 16 and a LLaMA of width 16 with drawn weights. Written by real components, read by real recipes.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32, deflateSync } from 'node:zlib';
-import type { BridgePlugin, EncoderConfig, EncoderPlugin, LanguageModelPlugin } from '@querent/core';
+import type { BridgePlugin, EncoderConfig, EncoderPlugin, Engine, LanguageModelPlugin } from '@querent/core';
 import { encoderPlugins } from '@querent/encoders';
+import { createOnnxEngine } from '@querent/engine-onnx';
 import { createGraph } from '@querent/graph';
 import { saveModelFolder, trainByteLevelBpe } from '@querent/hub';
 import { languageModels } from '@querent/llm-adapters';
@@ -151,4 +153,19 @@ function chunk(type: string, data: Buffer): Buffer {
   framed.set(body, 4);
   framed.writeUInt32BE(crc32(body), body.length + 4);
   return framed;
+}
+
+/** The tiny world in a folder of its own, and the engine that trains in it. `close` ends both. */
+export async function openTinyWorld(): Promise<{ readonly folder: string; readonly engine: Engine; readonly close: () => Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'querent-world-'));
+  const engine = createOnnxEngine({ threads: 1 });
+  await createTinyWorld(folder);
+  return {
+    folder,
+    engine,
+    close: async () => {
+      await engine[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }

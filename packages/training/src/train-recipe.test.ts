@@ -1,32 +1,20 @@
 /** Whole recipes on real files with the real engine; some in a process of their own that is killed. */
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Engine } from '@querent/core';
 import { validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { loadTokenizer, openModelFolder } from '@querent/hub';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recipeSchemas } from './recipes/schemas.ts';
-import { LANGUAGE_MODEL_RECIPE, RUN_NUMBERS, STAGE1_RECIPE, STAGE2_RECIPE, createTinyWorld, tinyPlugins } from './tiny-world.test-helper.ts';
+import { LANGUAGE_MODEL_RECIPE, RUN_NUMBERS, STAGE1_RECIPE, STAGE2_RECIPE, openTinyWorld, tinyPlugins } from './tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent, TrainRecipeOptions } from './train-recipe.ts';
 import { trainRecipe } from './train-recipe.ts';
 import { trainingFlow } from './training-flow.ts';
 
-let engine: Engine;
-let folder: string;
-beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-recipe-'));
-  await createTinyWorld(folder);
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 
 function recipe(given: object): Recipe {
   return validate<Recipe>(recipeSchemas[(given as Recipe).kind]!, given);

@@ -11,6 +11,7 @@ import { QuerentError } from '@querent/core';
 import { loadTokenizer, openModelFolder, writeFileAtomic } from '@querent/hub';
 import { reportHtml } from './report.ts';
 import { trainedWeights } from './recipes/bridge-parts.ts';
+import { initFolder } from './recipes/common.ts';
 import type { PreparedRun, RunNumbers } from './recipes/common.ts';
 import type { LanguageModelRecipe } from './recipes/language-model.ts';
 import { prepareLanguageModel } from './recipes/language-model.ts';
@@ -99,7 +100,7 @@ async function* prepare(recipe: Exclude<Recipe, TokenizerRecipe>, options: Train
 
 async function languageModelRun(recipe: LanguageModelRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
   const tokenizerFolder = resolve(options.recipeFolder, recipe.tokenizer);
-  const init = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
+  const init = initFolder(recipe, options);
   return prepareLanguageModel(recipe, {
     plugin: options.plugins.languageModel(recipe.text_config.model_type),
     tokenizer: await loadTokenizer(tokenizerFolder),

@@ -36,9 +36,21 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 /** Causes looked through. */
 const MAX_DEPTH = 8;
 
+/** What an error about a server's answer carries in its details, for {@link isTransient} and {@link withRetries}. */
+export interface AnswerDetails {
+  readonly status: number;
+  /** What the server asks for with `Retry-After`; absent when it does not say. */
+  readonly retryAfterMs?: number;
+}
+
+/** The details of an answer that is not what was hoped for. */
+export function answerDetails({ status, headers }: Pick<Response, 'headers' | 'status'>): AnswerDetails {
+  const waitMs = retryAfterMs(headers.get('retry-after'));
+  return { status, ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }) };
+}
+
 /**
- * What a server asks for with `Retry-After`, in milliseconds: a number of seconds or a date. Errors carry it as `details.retryAfterMs`,
- * beside `details.status`.
+ * `Retry-After` in milliseconds: a number of seconds or a date.
  *
  * @param value the header; null when there is none
  */

@@ -3,7 +3,7 @@
  * silent server is given up, every failure has a code. `readBounded` reads what is small.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { QuerentError, isAborted, isQuerentError, linkSignals, requestedWaitMs, retryAfterMs } from '@querent/core';
+import { QuerentError, answerDetails, isAborted, isQuerentError, linkSignals, requestedWaitMs } from '@querent/core';
 import { fetchByProxy } from './proxy.ts';
 import type { HubSettings } from './settings.ts';
 
@@ -93,8 +93,7 @@ export async function readBounded(answer: HubAnswer, limit: number, what: string
 /** The error for a status that is not what was hoped for. HuggingFace says more in `X-Error-Code`. */
 export function statusError(status: number, headers: Headers, url: URL, what: string, hasToken: boolean): QuerentError {
   const said = headers.get('x-error-code') ?? '';
-  const wait = retryAfterMs(headers.get('retry-after'));
-  const details = { status, url: shown(url), code: said, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
+  const details = { ...answerDetails({ status, headers }), url: shown(url), code: said };
   if (said === 'GatedRepo' || status === 403) {
     return new QuerentError('QRT_HUB_ACCESS', `The hub does not give ${what}: its terms have to be accepted first, or the token may not read it (${status}).`, {
       fix: hasToken ? 'Accept them on the model’s page with the account of this token, or use a token that may read it.' : 'Accept them on the model’s page, then set HF_TOKEN to a token of that account.',

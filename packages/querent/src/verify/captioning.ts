@@ -4,12 +4,11 @@
  * Transformers has image placeholders among the ids; here queries stand in front of the text.
  */
 import type { LanguageModelPlugin, Tensor, TensorData } from '@querent/core';
-import { float32, int64 } from '@querent/core';
+import { float32, int64, languageConfig } from '@querent/core';
 import { addDims, concat, grad, linear } from '@querent/graph';
 import { decoderOnlyHidden, encodePrompt, forget } from '@querent/llm-adapters';
 import type { Blip2Parts } from './blip2-parts.ts';
 import { buildBlip2 } from './blip2-parts.ts';
-import { languageConfig } from '../language-config.ts';
 import { decoderFamily, encoderDecoderFamily } from './families.ts';
 import { check, input, part, reportOf } from './fixture.ts';
 import type { Fixture, Tensors } from './fixture.ts';

@@ -1,10 +1,10 @@
 /** Verifies a language model on its own: logits, hidden states and loss of a batch of prompts, and decoding. */
 import type { Graph, LanguageModelPlugin, Tensor, TensorData } from '@querent/core';
+import { languageConfig } from '@querent/core';
 import { createGraph, crossEntropy, range, slice, unsqueeze } from '@querent/graph';
 import type { JsonObject } from '@querent/hub';
 import type { DecoderOnlyFamily } from '@querent/llm-adapters';
 import { causalMask, decoderOnlyHidden, encodePrompt, forget } from '@querent/llm-adapters';
-import { languageConfig } from '../language-config.ts';
 import { decoderFamily, encoderDecoderFamily, forwardPositions } from './families.ts';
 import { check, input, reportOf } from './fixture.ts';
 import type { Fixture } from './fixture.ts';

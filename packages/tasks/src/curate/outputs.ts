@@ -1,6 +1,6 @@
 /** Curated rows as files: JSONL, WebDataset, or annotations that training reads. Each is a beginning, a piece a row, and an end, so that it can be cut at any row. */
 import { createReadStream } from 'node:fs';
-import { QuerentError } from '@querent/core';
+import { QuerentError, answerDetails } from '@querent/core';
 import type { ImageSource } from '@querent/core';
 import type { CurateOutput } from '../curate.ts';
 import type { PairRow } from './rows.ts';
@@ -63,7 +63,7 @@ async function fetchPicture(url: string, name: string): Promise<AsyncIterable<Ui
   const response = await fetch(url);
   if (response.ok) return response.body ?? undefined;
   await response.body?.cancel();
-  throw new QuerentError('QRT_IMAGE', `${name} cannot be read: the server answered ${response.status}.`, { details: { source: name, status: response.status } });
+  throw new QuerentError('QRT_IMAGE', `${name} cannot be read: the server answered ${response.status}.`, { details: { source: name, ...answerDetails(response) } });
 }
 
 /** The bytes of a row's picture, as they are. */

@@ -28,6 +28,19 @@ export interface BatchPlan {
   at(step: number): readonly number[];
 }
 
+/** A plan from the batches of each epoch, all of `batchesPerEpoch`; those of one epoch are remembered. */
+export function planOf(batchesPerEpoch: number, batchesOf: (epoch: number) => readonly (readonly number[])[]): BatchPlan {
+  let known: { readonly epoch: number; readonly batches: readonly (readonly number[])[] } | undefined;
+  return {
+    batchesPerEpoch,
+    at: (step) => {
+      const epoch = Math.floor(step / batchesPerEpoch);
+      if (known?.epoch !== epoch) known = { epoch, batches: batchesOf(epoch) };
+      return known.batches[step % batchesPerEpoch]!;
+    },
+  };
+}
+
 export interface BatchPlanOptions {
   readonly samples: number;
   readonly batchSize: number;
@@ -42,9 +55,7 @@ export interface BatchPlanOptions {
 export function createBatchPlan(options: BatchPlanOptions): BatchPlan {
   const { samples, batchSize, seed, lengthOf } = options;
   const batchesPerEpoch = Math.floor(samples / batchSize);
-  let cached: { epoch: number; order: readonly number[][] } | undefined;
-  const order = (epoch: number): readonly number[][] => {
-    if (cached?.epoch === epoch) return cached.order;
+  return planOf(batchesPerEpoch, (epoch) => {
     const random = randomAt(seed, epoch, 1);
     const shuffled = random.shuffle(Array.from({ length: samples }, (_, i) => i));
     const batches: number[][] = [];
@@ -54,12 +65,6 @@ export function createBatchPlan(options: BatchPlanOptions): BatchPlan {
       if (lengthOf !== undefined) part.sort((a, b) => lengthOf(a) - lengthOf(b));
       for (let i = 0; i + batchSize <= part.length; i += batchSize) batches.push(part.slice(i, i + batchSize));
     }
-    random.shuffle(batches);
-    cached = { epoch, order: batches };
-    return batches;
-  };
-  return {
-    batchesPerEpoch,
-    at: (step) => order(Math.floor(step / batchesPerEpoch))[step % batchesPerEpoch]!,
-  };
+    return random.shuffle(batches);
+  });
 }

@@ -4,7 +4,7 @@
  * batches is made of a photograph and those nearest to it (the idea of grouped mini-batches: GRIT-VLP, Byun et al. 2022).
  */
 import type { BatchPlan } from './batches.ts';
-import { randomAt } from './batches.ts';
+import { planOf, randomAt } from './batches.ts';
 
 export interface NeighbourPlanOptions {
   readonly samples: number;
@@ -22,24 +22,20 @@ export function createNeighbourPlan(options: NeighbourPlanOptions): BatchPlan {
   const width = options.vectors.length / samples;
   const vectors = unitRows(options.vectors, width);
   const batchesPerEpoch = Math.floor(samples / batchSize);
-  let cached: { epoch: number; order: readonly number[][] } | undefined;
-  const order = (epoch: number): readonly number[][] => {
-    if (cached?.epoch === epoch) return cached.order;
+  const grouped = Math.round(batchesPerEpoch * share);
+  return planOf(batchesPerEpoch, (epoch) => {
     const random = randomAt(seed, epoch, 1);
     let left = random.shuffle(Array.from({ length: samples }, (_, i) => i));
     const batches: number[][] = [];
     for (let batch = 0; batch < batchesPerEpoch; batch++) {
-      if (batch < Math.round(batchesPerEpoch * share)) left = nearestFirst(left, vectors, width);
+      if (batch < grouped) left = nearestFirst(left, vectors, width);
       batches.push(left.slice(0, batchSize));
       left = left.slice(batchSize);
       // What is far from everybody must not always be the rest that an epoch leaves out.
       random.shuffle(left);
     }
-    random.shuffle(batches);
-    cached = { epoch, order: batches };
-    return batches;
-  };
-  return { batchesPerEpoch, at: (step) => order(Math.floor(step / batchesPerEpoch))[step % batchesPerEpoch]! };
+    return random.shuffle(batches);
+  });
 }
 
 /** The first of `samples`, then the others as they are more and more unlike it. */

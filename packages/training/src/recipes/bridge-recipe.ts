@@ -3,7 +3,6 @@
  * language model, weights to begin with) and says how the trained folder is written; the graphs and the feeding are in
  * `stage1.ts` and `stage2.ts`.
  */
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { JsonSchema, ParameterSet } from '@querent/core';
 import { QuerentError } from '@querent/core';
@@ -15,7 +14,6 @@ import { createTextEncoder } from '../data/encode-text.ts';
 import type { FeatureCache } from '../data/feature-cache.ts';
 import { captionPairs } from '../data/image-captions.ts';
 import { cachedFeatures } from '../data/feature-source.ts';
-import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { viewOptionsSchema } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
@@ -25,8 +23,8 @@ import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './
 import type { PreparedRun } from './common.ts';
 import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
 import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
-import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
-import { encoderGraph, openEncoder, watched } from './frozen-encoder.ts';
+import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
+import { cachedPictures } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
@@ -152,8 +150,8 @@ export const selfCriticalRecipeSchema: JsonSchema = {
 
 /** Opens everything that a stage-1 or stage-2 recipe names; computes the feature cache first where there is none. */
 export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, PreparedRun> {
-  const initFolder = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
-  const init = initFolder === undefined ? undefined : await openModelFolder(initFolder);
+  const begunFrom = initFolder(recipe, options);
+  const init = begunFrom === undefined ? undefined : await openModelFolder(begunFrom);
   const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
   const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins);
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
@@ -166,7 +164,8 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
     initial = kept;
     if (note !== undefined) yield { type: 'note', text: note };
   }
-  const cache = yield* features(recipe, images, options);
+  const pictures = { folder: join(options.dataFolder, recipe.images), filenames: images.map((image) => image.filename) };
+  const cache = yield* cachedPictures(resolve(options.recipeFolder, recipe.encoder), recipe.views, pictures, options);
   try {
     return await runOver({ bridge, images, cache, initial, objectives, language }, recipe, options);
   } catch (error) {
@@ -234,16 +233,4 @@ async function runOver({ bridge, images, cache, initial, objectives, language }:
   const hooks = options.selfCritical;
   if (hooks === undefined) throw new QuerentError('QRT_USAGE', 'A recipe of kind scst needs a sampler and a reward.', { fix: 'Pass selfCritical; `querent train` does.' });
   return prepareSelfCritical(recipe, { ...parts, engine: options.engine, hooks });
-}
-
-async function* features(recipe: BridgeRecipe, images: readonly AnnotatedImage[], options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const folder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
-  const { encoder, weights } = await openEncoder(folder, options.plugins);
-  await using executable = await options.engine.compile(encoderGraph(encoder), weights);
-  await mkdir(options.cacheFolder, { recursive: true });
-  const pictures = { folder: join(options.dataFolder, recipe.images), filenames: images.map((image) => image.filename) };
-  const { views } = recipe;
-  const { cacheFolder } = options;
-  const { processor } = encoder;
-  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig: folder.config, executable }, { ...watch, pictures, views, processor, cacheFolder }));
 }

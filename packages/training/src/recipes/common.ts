@@ -1,4 +1,5 @@
 /** What all recipes share: the numbers of a run, and what a prepared run hands to the loop. */
+import { resolve } from 'node:path';
 import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import type { AdamWOptions } from '../optimisers.ts';
 import type { Schedule } from '../schedules.ts';
@@ -145,4 +146,9 @@ export interface PreparedRun {
   readonly save: (weights: ReadonlyMap<string, TensorData<'float32'>>, folder: string) => Promise<void>;
   /** Frees what the run holds open; called once, however it ends. */
   readonly close?: () => Promise<void>;
+}
+
+/** The folder to begin with: the one that the caller names, else the recipe's own, relative to the recipe; undefined when there is none. */
+export function initFolder(recipe: { readonly init?: string }, options: { readonly recipeFolder: string; readonly init?: string }): string | undefined {
+  return options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
 }

@@ -1,15 +1,13 @@
 /** Distillation as a recipe: real pictures, the real engine, a teacher whose features can be told from the pixels. */
-import { cp, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EncoderConfig, EncoderPlugin, Engine, TensorData } from '@querent/core';
+import type { EncoderConfig, EncoderPlugin, TensorData } from '@querent/core';
 import { validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { averagePool, reshape, transpose } from '@querent/graph';
 import { openModelFolder, saveModelFolder } from '@querent/hub';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ENCODER_CONFIG, RUN_NUMBERS, STAGE1_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { ENCODER_CONFIG, RUN_NUMBERS, STAGE1_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent, TrainRecipeOptions, TrainingPlugins } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import type { DistilRecipe } from './distil.ts';
@@ -45,18 +43,11 @@ const RECIPE = {
   ...RUN_NUMBERS,
 } as const;
 
-let engine: Engine;
-let folder: string;
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-distil-'));
-  await createTinyWorld(folder);
   await cp(fileURLToPath(new URL('../../../../test/photos', import.meta.url)), join(folder, 'photos'), { recursive: true });
   await saveModelFolder(join(folder, 'means'), { config: { model_type: 'patch-means', image_size: 48 }, parameters: new Map([['none', { dtype: 'float32', shape: [1], data: Float32Array.of(0) }]]) });
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
 });
 
 function recipe(change: object = {}): DistilRecipe {

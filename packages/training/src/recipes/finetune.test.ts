@@ -1,10 +1,8 @@
 /** Fine-tuning on eight pictures of 64 × 64 with a ViT of width 16, from folders that stage 1 and stage 2 have trained. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine, TensorData } from '@querent/core';
+import type { TensorData } from '@querent/core';
 import { validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { loadTensors, openModelFolder, saveModelFolder } from '@querent/hub';
 import { efficientNetLitePlugin, vitPlugin } from '@querent/encoders';
 import { createGraph } from '@querent/graph';
@@ -13,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readAnnotations } from '../data/annotations.ts';
 import { randomAt } from '../data/batches.ts';
 import { encodedPictures } from '../data/feature-source.ts';
-import { ENCODER_CONFIG, FINETUNE_RECIPE, LANGUAGE_MODEL_RECIPE, STAGE1_RECIPE, STAGE2_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { ENCODER_CONFIG, FINETUNE_RECIPE, LANGUAGE_MODEL_RECIPE, STAGE1_RECIPE, STAGE2_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent, TrainRecipeOptions } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import { initialise } from '../training-graph.ts';
@@ -21,19 +19,12 @@ import { layerWiseScale, prepareFinetune } from './finetune.ts';
 import type { FinetuneRecipe } from './finetune.ts';
 import { recipeSchemas } from './schemas.ts';
 
-let engine: Engine;
-let folder: string;
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-finetune-'));
-  await createTinyWorld(folder);
   await run({ ...STAGE1_RECIPE, epochs: 1 }, 'stage1');
   await run({ ...LANGUAGE_MODEL_RECIPE, epochs: 40, schedule: { type: 'constant', peak: 2e-2 } }, 'lm');
   await run({ ...STAGE2_RECIPE, language_model: 'lm/model', epochs: 1 }, 'stage2');
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
 });
 
 function options(out: string): TrainRecipeOptions {

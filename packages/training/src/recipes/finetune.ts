@@ -4,7 +4,7 @@
  * flipped anew at each step, the encoder's rate falls layer by layer towards the pixels, and the folder that is saved
  * carries its own encoder. Graphs and batches are those of `stage1.ts` and `stage2.ts`, over another feature source.
  */
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { EncoderConfig, EncoderPlugin, JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError, validate } from '@querent/core';
 import type { JsonObject, ModelFolder, Tokenizer } from '@querent/hub';
@@ -22,7 +22,7 @@ import type { TrainRecipeOptions } from '../train-recipe.ts';
 import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, sampleCaptions, textTokens, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
-import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
+import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
 import { prepareStage1 } from './stage1.ts';
 import type { Stage2Numbers } from './stage2.ts';
 import { LANGUAGE_MODEL_SCOPE, prepareStage2 } from './stage2.ts';
@@ -94,7 +94,7 @@ interface Encoder {
  * @throws QuerentError QRT_CONFIG_INVALID when the folder lacks a part, QRT_CHECKPOINT_MISMATCH when encoder weights are missing.
  */
 export async function prepareFinetune(recipe: FinetuneRecipe, options: TrainRecipeOptions): Promise<PreparedRun> {
-  const path = options.init ?? (recipe.init === undefined ? undefined : resolve(options.recipeFolder, recipe.init));
+  const path = initFolder(recipe, options);
   if (path === undefined) throw new QuerentError('QRT_CONFIG_INVALID', 'The recipe names no model to fine-tune.', { fix: 'Give /init or --init: a folder that stage 1 or stage 2 has trained.' });
   const init = await openModelFolder(path);
   const encoder = encoderOf(init, options);

@@ -1,14 +1,18 @@
 /** A frozen encoder as recipes use it: from its folder to a graph and weights, and the wait for a cache of what it makes of pictures. */
+import { mkdir } from 'node:fs/promises';
 import type { EncoderConfig, EncoderPlugin, Graph, ParameterSet } from '@querent/core';
 import { validate } from '@querent/core';
 import { createGraph } from '@querent/graph';
-import { loadTensors } from '@querent/hub';
+import { loadTensors, openModelFolder } from '@querent/hub';
 import type { JsonObject, ModelFolder } from '@querent/hub';
 import type { ImageProcessor } from '@querent/images';
 import { createImageProcessor } from '@querent/images';
 import type { FeatureCache } from '../data/feature-cache.ts';
+import type { PictureList } from '../data/picture-sources.ts';
+import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewCacheOptions } from '../data/view-caches.ts';
-import type { RecipeEvent, TrainingPlugins } from '../train-recipe.ts';
+import type { ViewOptions } from '../data/views.ts';
+import type { RecipeEvent, TrainRecipeOptions, TrainingPlugins } from '../train-recipe.ts';
 
 export interface Encoder {
   readonly plugin: EncoderPlugin;
@@ -68,4 +72,14 @@ export async function* watched(
       await opening.then((cache) => cache.close(), () => undefined); // what was computed stays on disk
     }
   }
+}
+
+/** The features of pictures, from the cache or computed now: opens the encoder of a folder for it. @throws QuerentError QRT_FILE, QRT_IMAGE, and what the encoder's `open` does. */
+export async function* cachedPictures(encoderFolder: string, views: ViewOptions, pictures: PictureList, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
+  const folder = await openModelFolder(encoderFolder);
+  const { encoder, weights } = await openEncoder(folder, options.plugins);
+  await using executable = await options.engine.compile(encoderGraph(encoder), weights);
+  const { cacheFolder } = options;
+  await mkdir(cacheFolder, { recursive: true });
+  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig: folder.config, executable }, { ...watch, pictures, views, processor: encoder.processor, cacheFolder }));
 }

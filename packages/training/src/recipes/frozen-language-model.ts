@@ -3,7 +3,7 @@
  * decoded once, because gradients flow through its weights; the file itself is what the trained folder names.
  */
 import type { LanguageModelPlugin, ParameterSet } from '@querent/core';
-import { QuerentError, validate } from '@querent/core';
+import { QuerentError, languageConfig } from '@querent/core';
 import type { Tokenizer } from '@querent/hub';
 import { loadTokenizer, openModelFolder, withoutGguf } from '@querent/hub';
 import type { TrainingPlugins } from '../train-recipe.ts';
@@ -26,12 +26,11 @@ export interface FrozenLanguageModel {
 export async function openFrozenLanguageModel(path: string, plugins: Pick<TrainingPlugins, 'languageModel'>): Promise<FrozenLanguageModel> {
   const folder = await openModelFolder(path);
   const languageModel = plugins.languageModel(String(folder.config['model_type']));
-  const given = validate<unknown>(languageModel.configSchema, { ...languageModel.defaults, ...folder.config }, { what: `the config of the ${languageModel.name} language model`, file: folder.path });
-  const languageConfig = languageModel.fit?.(given, (name) => folder.parameters.has(name)) ?? given;
+  const config = languageConfig(languageModel, folder.config, (name) => folder.parameters.has(name), { what: `the config of the ${languageModel.name} language model`, file: folder.path });
   if (folder.tokenizerFile === undefined) {
     throw new QuerentError('QRT_TOKENIZER', `The language model ${path} has no tokenizer.json.`, { fix: 'Put the one that it was trained with into its folder.' });
   }
   const tokenizer = await loadTokenizer(folder.tokenizerFile);
   const plain = await withoutGguf(folder.parameters);
-  return { languageModel, languageConfig, tokenizer, frozen: new Map([...plain].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const)) };
+  return { languageModel, languageConfig: config, tokenizer, frozen: new Map([...plain].map(([name, data]) => [`${LANGUAGE_MODEL_SCOPE}.${name}`, data] as const)) };
 }

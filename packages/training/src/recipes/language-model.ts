@@ -16,7 +16,7 @@ import { drawKeywords, normaliseCaption, readLines } from '../data/text.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
-import { startValues } from './stage1.ts';
+import { startValues } from './start-values.ts';
 
 export interface TextSource {
   /** Text files, one caption a line, relative to the data folder. */

@@ -1,30 +1,17 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { validate } from '@querent/core';
-import type { Engine } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { loadTensors, openModelFolder } from '@querent/hub';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { randomAt } from '../data/batches.ts';
-import { RUN_NUMBERS, STAGE1_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { RUN_NUMBERS, STAGE1_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import { maskTokens } from './masked-language-model.ts';
 import { recipeSchemas } from './schemas.ts';
 
-let engine: Engine;
-let folder: string;
-beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-masked-'));
-  await createTinyWorld(folder);
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 
 async function run(given: object, out: string): Promise<RecipeEvent[]> {
   const recipe = validate<Recipe>(recipeSchemas[(given as Recipe).kind]!, given);

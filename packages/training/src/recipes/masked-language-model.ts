@@ -19,7 +19,7 @@ import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
 import type { TextSource } from './language-model.ts';
 import { readCaptions, textSourceSchema } from './language-model.ts';
-import { startValues } from './stage1.ts';
+import { startValues } from './start-values.ts';
 
 export interface MaskedLanguageModelRecipe extends RunNumbers {
   readonly kind: 'masked-language-model';

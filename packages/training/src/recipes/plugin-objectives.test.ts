@@ -1,28 +1,17 @@
 /** A dataset and objectives of somebody else in real recipes, on the real engine. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DatasetPlugin, Engine, ObjectivePlugin } from '@querent/core';
+import type { DatasetPlugin, ObjectivePlugin } from '@querent/core';
 import { defineDataset, defineObjective, validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { add, mul, reduceMean, sub } from '@querent/graph';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { STAGE1_RECIPE, STAGE2_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { afterAll, expect, it } from 'vitest';
+import { STAGE1_RECIPE, STAGE2_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import { recipeSchemas } from './schemas.ts';
 
-let engine: Engine;
-let folder: string;
-beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-objectives-'));
-  await createTinyWorld(folder);
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 
 /** The mean square of the queries: pulls them to zero. */
 const small: ObjectivePlugin = defineObjective({

@@ -11,7 +11,7 @@ import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
 import { normaliseCaption } from '../data/text.ts';
 import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
-import { startValues } from './stage1.ts';
+import { startValues } from './start-values.ts';
 import type { Stage2Parts } from './stage2.ts';
 import { LANGUAGE_MODEL_SCOPE, languageProjection } from './stage2.ts';
 

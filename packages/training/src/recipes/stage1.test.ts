@@ -1,30 +1,18 @@
 /** What stage 1 does against learning its pictures by heart: look-alikes in a batch, covered patches, hidden words. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine } from '@querent/core';
 import { validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { writeOnnx } from '@querent/graph';
 import { openModelFolder } from '@querent/hub';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { STAGE1_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { afterAll, expect, it } from 'vitest';
+import { STAGE1_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import { encoderGraph, openEncoder } from './frozen-encoder.ts';
 import { recipeSchemas } from './schemas.ts';
 
-let engine: Engine;
-let folder: string;
-beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-stage1-'));
-  await createTinyWorld(folder);
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 
 async function losses(change: object, out: string): Promise<number[]> {
   const recipe = validate<Recipe>(recipeSchemas['stage1']!, { ...STAGE1_RECIPE, dropout: 0, weights: { itc: 1, itm: 1, itg: 0 }, epochs: 6, ...change });

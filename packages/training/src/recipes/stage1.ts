@@ -16,10 +16,11 @@ import { createNeighbourPlan } from '../data/neighbours.ts';
 import { createDropout, createMaskPool, evaluateDim } from '../dropout.ts';
 import type { Stage1Weights } from '../objectives/stage1.ts';
 import { stage1 } from '../objectives/stage1.ts';
-import { initialise, trainingGraph } from '../training-graph.ts';
+import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { addObjectives, isRead } from './plugin-objectives.ts';
 import type { ChosenObjective } from './plugin-objectives.ts';
+import { startValues } from './start-values.ts';
 
 export interface Stage1Numbers extends RunNumbers {
   readonly weights: Stage1Weights;
@@ -143,32 +144,4 @@ function maxTokens(pairs: CaptionPairs): number {
   let most = 0;
   for (let pair = 0; pair < pairs.corpus.length; pair++) most = Math.max(most, pairs.corpus.lengthOf(pair));
   return most;
-}
-
-/**
- * Given weights where there are any; fresh ones elsewhere, those that start as copies copied (the query FFN of the text's).
- * @throws QuerentError QRT_CHECKPOINT_MISMATCH with all given weights that have another shape.
- */
-export function startValues(graph: PreparedRun['graph'], seed: number, plugin: Pick<BridgePlugin, 'initialisedAs'>, initial: ParameterSet = new Map()): Map<string, TensorData<'float32'>> {
-  const start = initialise(graph.graph, graph.trained, randomAt(seed, 0, 2), initial);
-  const misshaped: string[] = [];
-  for (const name of graph.trained) {
-    const given = initial.get(name);
-    if (given === undefined || !('data' in given) || !(given.data instanceof Float32Array)) continue;
-    const { shape } = graph.graph.parameters.get(name)!;
-    if (shape.join() !== given.shape.join()) misshaped.push(`${name} is [${given.shape.join(', ')}], the recipe makes it [${shape.join(', ')}]`);
-    start.set(name, { dtype: 'float32', shape, data: given.data.slice() });
-  }
-  if (misshaped.length > 0) {
-    throw new QuerentError('QRT_CHECKPOINT_MISMATCH', `The weights to begin with do not fit: ${misshaped.slice(0, 5).join('; ')}${misshaped.length > 5 ? `; and ${misshaped.length - 5} more` : ''}.`, {
-      fix: 'Begin with a folder that was trained with the same sizes, or without one.',
-      details: { misshaped },
-    });
-  }
-  for (const name of graph.trained) {
-    const source = plugin.initialisedAs?.(name);
-    const copied = source === undefined || initial.has(name) ? undefined : start.get(source);
-    if (copied !== undefined) start.get(name)!.data.set(copied.data);
-  }
-  return start;
 }

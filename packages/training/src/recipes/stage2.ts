@@ -15,7 +15,7 @@ import { trainingGraph } from '../training-graph.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { addObjectives } from './plugin-objectives.ts';
 import type { ChosenObjective } from './plugin-objectives.ts';
-import { startValues } from './stage1.ts';
+import { startValues } from './start-values.ts';
 
 export interface Stage2Numbers extends RunNumbers {
   readonly labelSmoothing?: number;

@@ -1,23 +1,17 @@
 /** Questions about the eight pictures of the tiny world, with and without the bridge reading them. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine } from '@querent/core';
 import { findMistakes, validate } from '@querent/core';
-import { createOnnxEngine } from '@querent/engine-onnx';
 import { openModelFolder } from '@querent/hub';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LANGUAGE_MODEL_RECIPE, RUN_NUMBERS, STAGE1_RECIPE, STAGE2_RECIPE, createTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
+import { LANGUAGE_MODEL_RECIPE, RUN_NUMBERS, STAGE1_RECIPE, STAGE2_RECIPE, openTinyWorld, tinyPlugins } from '../tiny-world.test-helper.ts';
 import type { Recipe, RecipeEvent } from '../train-recipe.ts';
 import { trainRecipe } from '../train-recipe.ts';
 import { recipeSchemas } from './schemas.ts';
 
-let engine: Engine;
-let folder: string;
+const { folder, engine, close } = await openTinyWorld();
+afterAll(close);
 beforeAll(async () => {
-  engine = createOnnxEngine({ threads: 1 });
-  folder = await mkdtemp(join(tmpdir(), 'querent-vqa-recipe-'));
-  await createTinyWorld(folder);
   const questions = ['red', 'green', 'blue', 'yellow'].flatMap((colour) =>
     ['left', 'right'].flatMap((place) => [
       { image: `${colour}-${place}.png`, question: 'what colour is the box', answer: colour },
@@ -28,10 +22,6 @@ beforeAll(async () => {
   await run({ ...STAGE1_RECIPE, epochs: 1 }, 'stage1');
   await run({ ...LANGUAGE_MODEL_RECIPE, epochs: 40, schedule: { type: 'constant', peak: 2e-2 } }, 'lm');
   await run({ ...STAGE2_RECIPE, language_model: 'lm/model', init: 'stage1/model', epochs: 1 }, 'stage2');
-});
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
 });
 
 const VQA_RECIPE = {

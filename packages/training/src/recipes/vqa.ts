@@ -4,7 +4,6 @@
  * from the image depends on what is asked. Features of the frozen encoder are cached, as in the other stages. The folder that is saved
  * says how it wants to be asked (`prompts.vqa`, `qformer_config.use_qformer_text_input`), and the `vqa` task reads that.
  */
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
@@ -12,11 +11,8 @@ import { createGraph, dimTerms } from '@querent/graph';
 import type { ModelFolder, Tokenizer } from '@querent/hub';
 import { loadTokenizer, openModelFolder, padRows, saveModelFolder } from '@querent/hub';
 import { createBatchPlan, mixSeed, randomAt } from '../data/batches.ts';
-import type { FeatureCache } from '../data/feature-cache.ts';
 import { cachedFeatures } from '../data/feature-source.ts';
 import type { FeatureSource } from '../data/feature-source.ts';
-import type { PictureList } from '../data/picture-sources.ts';
-import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
 import { viewOptionsSchema } from '../data/views.ts';
 import type { AnsweredQuestion, QuestionSource } from '../data/vqa.ts';
@@ -27,11 +23,11 @@ import { trainingGraph } from '../training-graph.ts';
 import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
-import { RUN_NUMBERS_REQUIRED, runNumbersProperties, sourceProperties } from './common.ts';
-import { encoderGraph, openEncoder, watched } from './frozen-encoder.ts';
+import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
+import { cachedPictures } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
-import { startValues } from './stage1.ts';
+import { startValues } from './start-values.ts';
 import { LANGUAGE_MODEL_SCOPE, languageProjection } from './stage2.ts';
 
 export interface VqaRecipe extends RunNumbers {
@@ -135,7 +131,7 @@ interface OpenedParts extends FrozenLanguageModel {
 }
 
 async function openParts(recipe: VqaRecipe, options: TrainRecipeOptions, at: (path: string) => string): Promise<OpenedParts> {
-  const initPath = options.init ?? (recipe.init === undefined ? undefined : at(recipe.init));
+  const initPath = initFolder(recipe, options);
   const [init, textInit] = [await opened(initPath), await opened(recipe.text_init === undefined ? undefined : at(recipe.text_init))];
   const begun = init ?? textInit;
   if (begun === undefined) throw new QuerentError('QRT_CONFIG_INVALID', 'The recipe names no bridge to begin with.', { fix: 'Give /init or --init, a folder of stage 2, or /text_init, one of stage 1.' });
@@ -246,12 +242,3 @@ function prepareVqa(recipe: VqaRecipe, parts: VqaParts): Omit<PreparedRun, 'save
 
 /** Tokens of a prompt beside the question. */
 const PROMPT_ROOM = 16;
-
-async function* cachedPictures(encoderFolder: string, views: ViewOptions, pictures: PictureList, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const folder = await openModelFolder(encoderFolder);
-  const { encoder, weights } = await openEncoder(folder, options.plugins);
-  await using executable = await options.engine.compile(encoderGraph(encoder), weights);
-  const { cacheFolder } = options;
-  await mkdir(cacheFolder, { recursive: true });
-  return yield* watched('features', options.signal, (watch) => openViewFeatures({ ...encoder, folderConfig: folder.config, executable }, { ...watch, pictures, views, processor: encoder.processor, cacheFolder }));
-}

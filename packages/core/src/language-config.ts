@@ -1,6 +1,7 @@
 /** The config of a language model as it is built: what the file says, what its class assumes where it is silent, and what the weights decide. */
-import type { LanguageModelPlugin, ValidateOptions } from '@querent/core';
-import { validate } from '@querent/core';
+import type { ValidateOptions } from './config.ts';
+import { validate } from './config.ts';
+import type { LanguageModelPlugin } from './contracts/language-model.ts';
 
 /**
  * @param given the config of a file
