@@ -10,7 +10,7 @@ import { createGunzip } from 'node:zlib';
 import { QuerentError } from '@querent/core';
 import type { MeteorResources, Paraphrases } from './meteor-match.ts';
 import { meteorWords } from './meteor-normalise.ts';
-import { installedWordnet, readJarSynonyms, readWordnet } from './meteor-synonyms.ts';
+import { installedWordnet, push, readJarSynonyms, readWordnet } from './meteor-synonyms.ts';
 
 /** Where the data is. */
 export interface MeteorData {
@@ -63,11 +63,7 @@ export async function readParaphrases(file: string, captions: Iterable<string>, 
   let [row, phrase, rest] = [0, '', ''];
   const read = (line: string): void => {
     if (row % 3 === 1) phrase = isKnown(line) ? line : '';
-    else if (row % 3 === 2 && phrase !== '' && isKnown(line)) {
-      const list = table.get(phrase);
-      if (list === undefined) table.set(phrase, [line]);
-      else list.push(line);
-    }
+    else if (row % 3 === 2 && phrase !== '' && isKnown(line)) push(table, phrase, line);
     row++;
   };
   try {

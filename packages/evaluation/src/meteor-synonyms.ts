@@ -100,7 +100,8 @@ export function installedWordnet(): string | undefined {
   }
 }
 
-function push(map: Map<string, string[]>, key: string, value: string): void {
+/** Adds to the list of a key. */
+export function push(map: Map<string, string[]>, key: string, value: string): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);

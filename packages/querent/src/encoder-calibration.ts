@@ -76,10 +76,10 @@ export async function calibrateEncoder(context: CalibrationContext): Promise<Cal
   const cosineOfIntegers = await cosineWith(() => 'integers');
   if (cosineOfIntegers >= bar) return chosen(() => 'integers', cosineOfIntegers);
   const ranked = await worstFirst(context, integers);
-  for (const [fine, coarse] of [['blocks', 'integers'], ['stored', 'integers']] as const) {
+  for (const fine of ['blocks', 'stored'] as const) {
     const first = (count: number): ((name: string) => ProductForm) => {
       const given = new Set(ranked.slice(0, count));
-      return (name) => (given.has(name) ? fine : coarse);
+      return (name) => (given.has(name) ? fine : 'integers');
     };
     const count = await fewest(ranked.length, async (n) => (await cosineWith(first(n))) >= bar);
     if (count !== undefined) return chosen(first(count), await cosineWith(first(count)));

@@ -98,7 +98,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
     return pictures;
   });
   const imagesKey = images === undefined ? 'built in' : (await pixels()).map(({ data }) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex'));
-  const document = await derivedDocument({ ...cache, kind: await kindOf(parts, graph, available), key: [METHOD, processor(), bar, imagesKey] }, async () => {
+  const document = await derivedDocument({ ...cache, kind: await kindOf(graph, bridge, available), key: [METHOD, processor(), bar, imagesKey] }, async () => {
     later = {}; // what a choice is made by is checked before
     const { forms, cosine, cosineOfIntegers } = await calibrateEncoder({ engine, encoder: graph, bridge, products, available, pieces: makers, pixels: await pixels(), bar, ...(signal === undefined ? {} : { signal }) });
     const held = (form: ProductForm): string[] => products.map(({ name }) => name).filter((name) => forms.get(name) === form);
@@ -126,7 +126,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
 
 /** What earlier loads chose for an encoder as it lies there now, on this processor. */
 export async function chosenPrecisions(parts: ModelParts, graph: Graph, available: ReadonlyMap<string, ParameterData>, beside: string): Promise<readonly EncoderPrecision[]> {
-  const documents = await derivedDocuments({ beside, kind: await kindOf(parts, graph, available) });
+  const documents = await derivedDocuments({ beside, kind: await kindOf(graph, queriesGraph(parts), available) });
   return documents.map((document) => document as unknown as EncoderPrecision).filter((chosen) => chosen.processor === processor()); // as above
 }
 
@@ -183,8 +183,8 @@ function queriesGraph({ bridge, encoder }: ModelParts): Graph {
 }
 
 /** Of documents about these weights of encoder and bridge. */
-async function kindOf(parts: ModelParts, graph: Graph, available: ReadonlyMap<string, ParameterData>): Promise<string> {
-  const key = await keyOf([...graph.parameters.keys(), ...queriesGraph(parts).parameters.keys()], available);
+async function kindOf(encoder: Graph, bridge: Graph, available: ReadonlyMap<string, ParameterData>): Promise<string> {
+  const key = await keyOf([...encoder.parameters.keys(), ...bridge.parameters.keys()], available);
   return `encoder-${createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 12)}`;
 }
 

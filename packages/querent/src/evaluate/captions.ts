@@ -44,13 +44,13 @@ export async function evaluateCaptionModel(
   how: Readonly<Record<string, unknown>> = {},
   options: EvaluateOptions = {},
 ): Promise<CaptionEvaluation> {
-  for (const metric of options.metrics ?? []) configOf(metric, options); // told before the captions are written
+  const metrics = (options.metrics ?? []).map((metric) => ({ metric, config: configOf(metric, options) })); // mistakes are told before the captions are written
   const { predictions, imagesPerSecond } = await captionImages(model, images, imageFolder, how, options);
   const figures = { ...evaluateCaptions(predictions, images), imagesPerSecond };
-  if (options.metrics === undefined || options.metrics.length === 0) return figures;
+  if (metrics.length === 0) return figures;
   const judged = images.map(({ filename, sentences }) => ({ id: filename, prediction: predictions.get(filename) ?? '', reference: sentences.map(({ raw }) => raw) }));
   const more: Record<string, Readonly<Record<string, number>>> = {};
-  for (const metric of options.metrics) more[metric.name] = (await metric.evaluate(judged, configOf(metric, options), options.signal === undefined ? {} : { signal: options.signal })).figures;
+  for (const { metric, config } of metrics) more[metric.name] = (await metric.evaluate(judged, config, options.signal === undefined ? {} : { signal: options.signal })).figures;
   return { ...figures, more };
 }
 

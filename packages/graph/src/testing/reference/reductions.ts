@@ -96,7 +96,10 @@ export const REDUCTIONS: Kernels = {
   ReduceL2: reduce((values) => Math.sqrt(sumOfSquares(values))),
   ReduceSumSquare: reduce(sumOfSquares),
   ReduceLogSumExp: reduce(logSumExp),
-  Softmax: alongAxis((value, line) => Math.exp(value - largest(line)) / sum(line.map((x) => Math.exp(x - largest(line))))),
+  Softmax: alongAxis((value, line) => {
+    const most = largest(line);
+    return Math.exp(value - most) / sum(line.map((x) => Math.exp(x - most)));
+  }),
   LogSoftmax: alongAxis((value, line) => value - logSumExp(line)),
   ArgMax: argBest((a, b) => a > b),
   ArgMin: argBest((a, b) => a < b),
