@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, readFile, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { encodePng } from '@querent/images';
 import { expect, it } from 'vitest';
 import { BIN, PHOTOS, ROOT, querent, temporary } from './command-line.ts';
 
@@ -106,4 +107,32 @@ it('evaluates answers, written and chosen, and NoCaps by domain', { timeout: 900
   await writeFile(nocaps, JSON.stringify({ images: [{ id: 1, file_name: 'cat.jpg', domain: 'in-domain' }, { id: 2, file_name: 'rocket.jpg', domain: 'out-domain' }], annotations: [{ image_id: 1, caption: 'a cat' }, { image_id: 2, caption: 'a rocket' }] }));
   const figures = await querent(['evaluate', 'nocaps', '--model', 'models/querent-mini', '--images', PHOTOS, '--annotations', nocaps, '--json']);
   expect(Object.keys(JSON.parse(figures.stdout) as object)).toEqual(['in-domain', 'out-domain', 'overall', 'imagesPerSecond']);
+});
+
+it('asks the questions of a sheet of tiles, and those that a recipe held out', { timeout: 900_000 }, async () => {
+  await using folder = await temporary();
+  const [tile, columns] = [16, 4];
+  const sheet = Buffer.from(await encodePng({ width: columns * tile, height: columns * tile, data: new Uint8Array(columns * tile * columns * tile * 3).fill(200) }));
+  await writeFile(join(folder.path, 'images.png'), sheet);
+  const questions = Array.from({ length: columns * columns }, (_, i) => [i, 'what shape is it?', 'circle']);
+  await writeFile(join(folder.path, 'questions.json'), JSON.stringify({ sheet: 'images.png', columns, tile, questions }));
+  const evaluate = ['evaluate', 'vqa', '--model', 'models/querent-mini', '--cache', join(folder.path, 'cache'), '--json'];
+  const all = await querent([...evaluate, '--questions', join(folder.path, 'questions.json')]);
+  expect(all).toMatchObject({ code: 0, stderr: '' });
+  expect(JSON.parse(all.stdout)).toMatchObject({ questions: 16 });
+
+  const recipe = join(folder.path, 'recipe.json');
+  const document = JSON.parse(await readFile('recipes/mini-easy-vqa.json', 'utf8')) as object;
+  await writeFile(recipe, JSON.stringify({ ...document, questions: { format: 'easy-vqa', file: 'questions.json', heldOut: 0.5 } }));
+  const held = await querent([...evaluate, '--recipe', recipe, '--data', folder.path]);
+  expect(held).toMatchObject({ code: 0, stderr: '' });
+  const { questions: count } = JSON.parse(held.stdout) as { questions: number };
+  expect(count).toBeGreaterThan(0);
+  expect(count).toBeLessThan(16);
+
+  const both = await querent([...evaluate, '--recipe', recipe, '--questions', join(folder.path, 'questions.json')]);
+  expect(both.code).toBe(2);
+  const captions = await querent([...evaluate, '--recipe', 'recipes/mini-stage2.json']);
+  expect(captions).toMatchObject({ code: 2 });
+  expect(captions.stderr).toContain('kind stage2');
 });

@@ -118,6 +118,16 @@ describe.each(ENGINES)('%s', (engine) => {
     expect(JSON.parse(stdout)).toMatchObject({ isWithin: true });
   }, MINUTES);
 
+  there('trains: a step of stage 1 gives the loss that the processor gives', async () => {
+    const lossOn = async (on: string): Promise<number> => {
+      const { code, stdout, stderr } = await node(BIN, 'bench', 'engines', '--engine', on, '--steps', '1', '--json');
+      expect(code, stderr).toBe(0); // a driver may warn
+      return (JSON.parse(stdout) as { readonly lastLoss: number }).lastLoss; // the command's own output
+    };
+    const [here, there] = [await lossOn(engine), await lossOn('onnxruntime:cpu')];
+    expect(Math.abs(here - there) / there).toBeLessThanOrEqual(1e-3);
+  }, MINUTES);
+
   there('captions a photograph as the processor does', async () => {
     const captionOn = async (on: string): Promise<string> => {
       const { code, stdout, stderr } = await node(BIN, 'caption', path('../photos/cat.jpg'), '--engine', on, '--max-new-tokens', '8', '--json');

@@ -8,6 +8,7 @@ import { QuerentError, isQuerentError } from '@querent/core';
 import { REFERENCE_KERNELS, checkFeeds, checkInto, chooseOutputs } from '@querent/graph';
 import type { DimSizes } from '@querent/graph';
 import type { OpenBackend } from './backends.ts';
+import { castTo } from './kernels/call.ts';
 import type { Step } from './plan.ts';
 import { neededBy, planSteps } from './plan.ts';
 import { Value, fromTfArray, heldAs } from './values.ts';
@@ -135,7 +136,7 @@ export class TfjsExecutable implements Executable {
       const tensors = tf.tidy(() =>
         kernel.run({ tf, node, inputs, readsBack }).map((tensor, i): TfTensor => {
           const held = heldAs(dtypeOf(i));
-          const result = tensor.dtype === held ? tensor : held === 'bool' ? tf.notEqual(tensor, tf.zerosLike(tensor)) : tf.cast(tensor, held);
+          const result = tensor.dtype === held ? tensor : held === 'bool' ? tf.notEqual(tensor, tf.zerosLike(tensor)) : castTo(tf, tensor, held);
           return inputs.some((value) => value?.isUploaded === true && value.tensor === result) ? tf.clone(result) : result;
         }),
       );

@@ -6,6 +6,7 @@ import { bar, note, printJson, printLine, progressLine, thousands } from '../out
 import { describeItemError } from '../print-error.ts';
 import { openQuerent } from '../session.ts';
 import type { EngineArgs } from '../session.ts';
+import type { AskedQuestions } from 'querent/evaluate';
 
 /** What both are given. */
 interface SetArgs extends EngineArgs {
@@ -13,6 +14,9 @@ interface SetArgs extends EngineArgs {
   readonly images?: string | undefined;
   readonly annotations?: string | undefined;
   readonly questions?: string | undefined;
+  readonly recipe?: string | undefined;
+  readonly data?: string | undefined;
+  readonly cache?: string | undefined;
   readonly candidates?: string | undefined;
   readonly beams?: string | undefined;
   readonly 'length-penalty'?: string | undefined;
@@ -33,11 +37,11 @@ function decodingOf(given: SetArgs): Readonly<Record<string, number>> {
 
 /** Accuracy on a set of questions. */
 export async function evaluateQuestions(given: SetArgs, signal: AbortSignal): Promise<number> {
-  const [modelName, images, file] = [required('model', given.model), required('images', given.images), required('questions', given.questions)];
-  const { evaluateVqaModel, readVqaDataset } = await import('querent/evaluate');
+  const modelName = required('model', given.model);
+  const { evaluateVqaModel } = await import('querent/evaluate');
   const candidates = given.candidates === undefined ? undefined : await linesOf(given.candidates);
   const how = { ...decodingOf(given), ...(candidates === undefined ? {} : { candidates }) };
-  const questions = await readVqaDataset(file, given.annotations);
+  const { folder, questions } = await questionsOf(given);
   await using querent = await openQuerent(given);
   const model = await querent.load(modelName, { signal });
   let failed = 0;
@@ -45,7 +49,7 @@ export async function evaluateQuestions(given: SetArgs, signal: AbortSignal): Pr
     failed++;
     note(`${filename}   ${describeItemError(error)}`);
   };
-  const figures = await evaluateVqaModel(model, questions, images, how, { signal, onProgress, onImageError });
+  const figures = await evaluateVqaModel(model, questions, folder, how, { signal, onProgress, onImageError });
   progressLine.clear();
   if (given.json) printJson(figures);
   else {
@@ -54,6 +58,15 @@ export async function evaluateQuestions(given: SetArgs, signal: AbortSignal): Pr
     printLine(`${thousands(figures.questions)} questions, ${figures.questionsPerSecond.toFixed(1)} a second`);
   }
   return failed > 0 ? 1 : 0;
+}
+
+/** The questions of a file, or those that a recipe held out. */
+async function questionsOf({ recipe, questions, images, annotations, data, cache }: SetArgs): Promise<AskedQuestions> {
+  const { heldOutQuestions, questionsOfFile } = await import('querent/evaluate');
+  const cached = cache === undefined ? {} : { cache };
+  if (recipe === undefined) return questionsOfFile(required('questions', questions), { ...cached, ...(images === undefined ? {} : { images }), ...(annotations === undefined ? {} : { annotations }) });
+  if (questions !== undefined) throw new QuerentError('QRT_USAGE', 'Both --questions and --recipe say what to ask.', { fix: 'Leave one of them out.' });
+  return heldOutQuestions(recipe, { ...cached, data: data ?? 'data' });
 }
 
 /** Caption figures by domain. */

@@ -2,7 +2,7 @@
 import type { Tensor as TfTensor } from '@tensorflow/tfjs-core';
 import type { Node, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import type { Tf } from '../tf.ts';
+import type { Tf, TfDType } from '../tf.ts';
 import type { Value } from '../values.ts';
 
 /** One operator with its inputs at hand. */
@@ -111,6 +111,15 @@ export function axisLast(rank: number, axis: number): { readonly there: number[]
 /** The product of the sizes. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
+}
+
+/**
+ * `x` in another dtype. WebGPU's cast lets the integers lie and calls them floats; a shader that indexes them itself (its transpose) then
+ * does not compile, so there a product makes floats of them.
+ */
+export function castTo(tf: Tf, x: TfTensor, dtype: TfDType): TfTensor {
+  const cast = tf.cast(x, dtype);
+  return dtype === 'float32' && x.dtype !== 'float32' && tf.getBackend() === 'webgpu' ? tf.mul(cast, tf.scalar(1)) : cast;
 }
 
 /** NumPy's broadcast of shapes. */

@@ -3,7 +3,7 @@ import type { Tensor as TfTensor } from '@tensorflow/tfjs-core';
 import { heldAs } from '../values.ts';
 import type { Tf } from '../tf.ts';
 import type { Call, Kernel, Kernels } from './call.ts';
-import { floatOf, input, intOf, optional, plain, textOf, value } from './call.ts';
+import { castTo, floatOf, input, intOf, optional, plain, textOf, value } from './call.ts';
 
 const unary =
   (f: (tf: Tf, x: TfTensor) => TfTensor): Kernel =>
@@ -75,7 +75,7 @@ function cast(call: Call): readonly TfTensor[] {
   const x = input(call, 0);
   const held = heldAs(call.node.outputs[0]?.dtype ?? value(call, 0).dtype);
   if (held === 'bool' && x.dtype !== 'bool') return [tf.notEqual(x, tf.zerosLike(x))];
-  return [tf.cast(x, held)];
+  return [castTo(tf, x, held)];
 }
 
 export const ELEMENTWISE: Kernels = plain({

@@ -1,7 +1,7 @@
 /** Matrix products. TensorFlow.js multiplies stacks of matrices whose leading dims agree; ONNX broadcasts them first. */
 import type { Tensor as TfTensor } from '@tensorflow/tfjs-core';
 import type { Call, Kernels } from './call.ts';
-import { broadcast, failed, floatOf, input, intOf, optional, plain, sizeOf } from './call.ts';
+import { broadcast, castTo, failed, floatOf, input, intOf, optional, plain, sizeOf } from './call.ts';
 
 interface Flips {
   readonly a: boolean;
@@ -64,8 +64,8 @@ export const LINEAR_ALGEBRA: Kernels = {
     DynamicQuantizeMatMul: (call) => {
       const { tf } = call;
       const { steps, scale } = quantised(call, input(call, 0));
-      const [weight, zeros, bias] = [tf.cast(input(call, 1), 'float32'), optional(call, 3), optional(call, 4)];
-      const centred = zeros === undefined ? weight : tf.sub(weight, tf.cast(zeros, 'float32'));
+      const [weight, zeros, bias] = [castTo(tf, input(call, 1), 'float32'), optional(call, 3), optional(call, 4)];
+      const centred = zeros === undefined ? weight : tf.sub(weight, castTo(tf, zeros, 'float32'));
       const y = tf.mul(product(call, steps, centred, { a: false, b: false }), tf.mul(input(call, 2), scale));
       return [bias === undefined ? y : tf.add(y, bias)];
     },

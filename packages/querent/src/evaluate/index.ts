@@ -7,5 +7,7 @@ export { locateMeteorData, readCaptionDataset } from '@querent/evaluation';
 export type { CaptionedImage } from '@querent/evaluation';
 export { evaluateVqaModel } from './vqa.ts';
 export type { VqaEvaluation } from './vqa.ts';
-export { evaluateNocaps, readNocaps, readVqaDataset } from '@querent/evaluation';
+export { heldOutQuestions, questionsOfFile } from './questions.ts';
+export type { AskedQuestions, HeldOutOptions, QuestionFileOptions } from './questions.ts';
+export { evaluateNocaps, readNocaps } from '@querent/evaluation';
 export type { VqaQuestion } from '@querent/evaluation';
