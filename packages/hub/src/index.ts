@@ -13,7 +13,7 @@ export { hasGgufBlocks, loadGgufBlocks, loadGgufFloats, withoutGguf } from './gg
 export { dequantiseMatrix, quantiseMatrix } from './quantise.ts';
 export type { QuantisedMatrix, QuantiseOptions } from './quantise.ts';
 export { quantiseColumns } from './quantise-columns.ts';
-export type { QuantisedColumns } from './quantise-columns.ts';
+export type { QuantiseColumnsOptions, QuantisedColumns } from './quantise-columns.ts';
 export { derivedDocument, derivedDocuments } from './derived-document.ts';
 export { derivedTensors } from './quantise-cache.ts';
 export type { DerivedOptions, DerivedTensors } from './quantise-cache.ts';

@@ -14,7 +14,7 @@ test('every weight is within half a step of its own column’s scale, whichever 
           expect(Math.abs(data[c * rows + r]! * scales[r]! - values[r * columns + c]!)).toBeLessThanOrEqual(scales[r]! * 0.5001);
         }
       }
-      expect(quantiseColumns(turned, rows, columns, true)).toEqual({ data, scales });
+      expect(quantiseColumns(turned, rows, columns, { isTransposed: true })).toEqual({ data, scales });
     }),
     { numRuns: 50 },
   );
@@ -24,4 +24,5 @@ test('zeros stay zeros, and what is no number does no harm', () => {
   const { data, scales } = quantiseColumns(Float32Array.of(0, 0, NaN, 2, Infinity, -1), 3, 2);
   expect([...scales].map((scale) => Math.round(scale * 127))).toEqual([0, 2, 1]);
   expect([...data]).toEqual([0, 0, 127, 0, 127, -127]);
+  expect([...quantiseColumns(Float32Array.of(-1, 0.5, Infinity), 1, 3, { largest: 63 }).data]).toEqual([-63, 32, 63]);
 });

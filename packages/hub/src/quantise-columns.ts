@@ -11,6 +11,11 @@ export interface QuantisedColumns {
   readonly scales: Float32Array;
 }
 
+export interface QuantiseColumnsOptions {
+  readonly isTransposed?: boolean;
+  readonly largest?: number;
+}
+
 /** Side of the squares that are turned at once, so that both sides stay in the processor's cache. */
 const TILE = 64;
 
@@ -18,8 +23,9 @@ const TILE = 64;
  * @param values float32 [out, in], or [in, out] where `isTransposed`; NaN becomes 0, infinities the column's largest value
  * @param rows out features
  * @param columns in features
+ * @param options `largest`: the integer that a column's largest value becomes. Default 127, all 8 bits.
  */
-export function quantiseColumns(values: Float32Array, rows: number, columns: number, isTransposed = false): QuantisedColumns {
+export function quantiseColumns(values: Float32Array, rows: number, columns: number, { isTransposed = false, largest = 127 }: QuantiseColumnsOptions = {}): QuantisedColumns {
   const [rowStep, columnStep] = isTransposed ? [1, rows] : [columns, 1];
   const scales = new Float32Array(rows);
   const inverse = new Float64Array(rows);
@@ -29,8 +35,8 @@ export function quantiseColumns(values: Float32Array, rows: number, columns: num
       const size = Math.abs(values[at] as number); // in range, here and below
       if (size > most && size !== Infinity) most = size;
     }
-    scales[row] = most / 127;
-    inverse[row] = most === 0 ? 0 : 127 / most;
+    scales[row] = most / largest;
+    inverse[row] = most === 0 ? 0 : largest / most;
   }
   const data = new Int8Array(rows * columns);
   for (let top = 0; top < rows; top += TILE) {
@@ -39,7 +45,7 @@ export function quantiseColumns(values: Float32Array, rows: number, columns: num
         const factor = inverse[row] as number;
         for (let column = left; column < Math.min(columns, left + TILE); column++) {
           const steps = Math.round((values[row * rowStep + column * columnStep] as number) * factor);
-          data[column * rows + row] = steps > 127 ? 127 : steps < -127 ? -127 : steps; // NaN is stored as 0
+          data[column * rows + row] = steps > largest ? largest : steps < -largest ? -largest : steps; // NaN is stored as 0
         }
       }
     }

@@ -5,6 +5,7 @@ import { quantiseColumns, quantiseMatrix } from '@querent/hub';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Calibration, Product } from './encoder-calibration.ts';
 import { calibrateEncoder, cosine, fewest } from './encoder-calibration.ts';
+import { largestInteger } from './integer-range.ts';
 import { PIECES } from './precision-graph.ts';
 import { blockForm } from './precision.ts';
 
@@ -24,6 +25,7 @@ function drawn(seed: number, size: number, scale = 1): Float32Array {
 
 /** Three products over pixels; what goes into the second holds values a thousand times as large as the others, which its weights do not read. */
 async function calibrated(spiked: 'first block' | 'every block' | undefined, bar = 0.999): Promise<Calibration> {
+  const largest = await largestInteger(engine);
   const available = new Map<string, ParameterData>();
   const [integers, blocks] = [new Map<string, ParameterData>(), new Map<string, ParameterData>()];
   const products: Product[] = [];
@@ -35,7 +37,7 @@ async function calibrated(spiked: 'first block' | 'every block' | undefined, bar
     available.set(`${name}.weight`, { dtype: 'float32', shape: [WIDTH, WIDTH], data: weight });
     available.set(`${name}.bias`, { dtype: 'float32', shape: [WIDTH], data: bias });
     const key = `${name}.weight`;
-    const columns = quantiseColumns(weight, WIDTH, WIDTH);
+    const columns = quantiseColumns(weight, WIDTH, WIDTH, { largest });
     integers.set(key + PIECES.integers, { dtype: 'int8', shape: [WIDTH, WIDTH], data: columns.data });
     integers.set(key + PIECES.columnScales, { dtype: 'float32', shape: [WIDTH], data: columns.scales });
     const matrix = quantiseMatrix(weight, WIDTH, WIDTH, { bits: 8 });

@@ -14,6 +14,8 @@ import { createGraph } from '@querent/graph';
 import { builtInImages } from './calibration-images.ts';
 import type { Product, ProductForm } from './encoder-calibration.ts';
 import { calibrateEncoder } from './encoder-calibration.ts';
+import type { LargestInteger } from './integer-range.ts';
+import { largestInteger } from './integer-range.ts';
 import type { ModelParts } from './model-parts.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
 import type { WeightForm } from './precision-graph.ts';
@@ -87,8 +89,9 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   const cache = { beside, ...(signal === undefined ? {} : { signal }) };
   const key = await keyOf(products.map(({ name }) => name), available);
   let later = context.checks === undefined ? {} : { checks: context.checks };
+  const largest = await largestInteger(engine);
   const makers = {
-    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available)), { ...cache, ...later, kind: 'encoder-integers', key })),
+    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available, largest)), { ...cache, ...later, kind: `encoder-integers-to-${largest}`, key })),
     blocks: once(() => derivedTensors(products.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key })),
   };
   const bridge = queriesGraph(parts);
@@ -98,7 +101,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
     return pictures;
   });
   const imagesKey = images === undefined ? 'built in' : (await pixels()).map(({ data }) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex'));
-  const document = await derivedDocument({ ...cache, kind: await kindOf(graph, bridge, available), key: [METHOD, processor(), bar, imagesKey] }, async () => {
+  const document = await derivedDocument({ ...cache, kind: await kindOf(graph, bridge, available), key: [METHOD, processor(), largest, bar, imagesKey] }, async () => {
     later = {}; // what a choice is made by is checked before
     const { forms, cosine, cosineOfIntegers } = await calibrateEncoder({ engine, encoder: graph, bridge, products, available, pieces: makers, pixels: await pixels(), bar, ...(signal === undefined ? {} : { signal }) });
     const held = (form: ProductForm): string[] => products.map(({ name }) => name).filter((name) => forms.get(name) === form);
@@ -161,14 +164,14 @@ function productsOf(graph: Graph, available: ReadonlyMap<string, ParameterData>)
   return [...products.values()].filter(({ name }) => !others.has(name));
 }
 
-function integerWork({ name, integers: { rows, columns }, isTransposed }: EncoderProduct, available: ReadonlyMap<string, ParameterData>): DerivedTensors {
+function integerWork({ name, integers: { rows, columns }, isTransposed }: EncoderProduct, available: ReadonlyMap<string, ParameterData>, largest: LargestInteger): DerivedTensors {
   return {
     tensors: [
       { name: name + PIECES.columnScales, dtype: 'float32', shape: [rows] },
       { name: name + PIECES.integers, dtype: 'int8', shape: [columns, rows] },
     ],
     make: async () => {
-      const { data, scales } = quantiseColumns((await toFloat32(dataOf(name, available))).data, rows, columns, isTransposed);
+      const { data, scales } = quantiseColumns((await toFloat32(dataOf(name, available))).data, rows, columns, { isTransposed, largest });
       return [{ dtype: 'float32', shape: [rows], data: scales }, { dtype: 'int8', shape: [columns, rows], data }];
     },
   };
