@@ -32,7 +32,7 @@ export type { CaptionDatasetOptions, CaptionSentence, CaptionedImage } from './c
 export { evaluateVqa, vqaAccuracy, vqaMetric } from './vqa.ts';
 export type { VqaFigures } from './vqa.ts';
 export { normaliseAnswer, normalisePunctuation } from './vqa-normalise.ts';
-export { parseVqaDataset, readVqaDataset } from './vqa-dataset.ts';
+export { parseVqaDataset } from './vqa-dataset.ts';
 export type { VqaQuestion } from './vqa-rows.ts';
 
 // NoCaps

@@ -1,8 +1,7 @@
 /**
- * Questions about images, from files as the sets are published: VQAv2 and OK-VQA (questions and annotations), GQA (one object, keyed
+ * Questions about images, from documents as the sets are published: VQAv2 and OK-VQA (questions and annotations), GQA (one object, keyed
  * by question), and plain lists (`[{ image, question, answer | answers }]`, as DAQUAR's). What a file says is not believed until it is checked.
  */
-import { readJson } from '@querent/core';
 import { gqaQuestions } from './gqa.ts';
 import { filenameOf, isRecord, refuseQuestions, textOf } from './vqa-rows.ts';
 import type { Json, VqaQuestion } from './vqa-rows.ts';
@@ -79,14 +78,4 @@ function cocoName(document: Json, id: unknown, source: string, pointer: string):
 function answersOf(value: unknown, source: string, pointer: string): readonly string[] {
   if (!Array.isArray(value) || value.length === 0) return refuseQuestions(source, pointer, 'a list of answers was expected.');
   return value.map((answer: unknown, i) => textOf(isRecord(answer) ? answer['answer'] : answer, source, `${pointer}/${i}`));
-}
-
-/**
- * Reads a file of questions, and VQAv2's and OK-VQA's file of annotations.
- *
- * @throws QuerentError QRT_CONFIG_UNREADABLE when a file cannot be read or is not JSON, QRT_DATASET as {@link parseVqaDataset} says.
- */
-export async function readVqaDataset(questions: string, annotations?: string): Promise<VqaQuestion[]> {
-  const limits = { maxBytes: 2 ** 30 };
-  return parseVqaDataset(await readJson(questions, limits), questions, annotations === undefined ? undefined : await readJson(annotations, limits));
 }

@@ -8,7 +8,7 @@ import { QuerentError, readJson, validate } from '@querent/core';
 import { createCiderScorer } from '@querent/evaluation';
 import { isJsonObject } from '@querent/hub';
 import { collect, decodeGraph, generateOn, prefillGraph } from '@querent/llm-adapters';
-import type { Recipe, RecipeEvent, SelfCriticalHooks } from '@querent/training';
+import type { Recipe, RecipeEvent, SelfCriticalHooks, TrainRecipeOptions } from '@querent/training';
 import { recipeSchemas, trainRecipe } from '@querent/training';
 import type { Querent } from './create-querent.ts';
 import { withDocumentPlugins } from './plugins.ts';
@@ -35,13 +35,10 @@ export interface TrainCallOptions {
  */
 export async function* train(querent: Querent, recipeFile: string, options: TrainCallOptions): AsyncGenerator<RecipeEvent, void> {
   const recipe = await readRecipe(recipeFile, options.override);
-  const recipeFolder = dirname(resolve(recipeFile));
   const registry = await withDocumentPlugins(querent.registry, { plugins: 'plugins' in recipe ? recipe.plugins : undefined, file: recipeFile });
   yield* trainRecipe(recipe, {
-    recipeFolder,
-    dataFolder: resolve(options.data),
+    ...recipeFolders(recipeFile, options),
     out: resolve(options.out),
-    cacheFolder: resolve(options.cache ?? resolve(recipeFolder, '..', 'cache')),
     engine: await querent.engine(options.engine),
     plugins: {
       encoder: (name) => registry.get('encoder', name),
@@ -54,6 +51,12 @@ export async function* train(querent: Querent, recipeFile: string, options: Trai
     ...(options.init === undefined ? {} : { init: resolve(options.init) }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
+}
+
+/** The folders that a recipe's paths are relative to, and the cache: `cache` beside the recipe's folder unless another is named. */
+export function recipeFolders(recipeFile: string, { data, cache }: Pick<TrainCallOptions, 'data' | 'cache'>): Pick<TrainRecipeOptions, 'recipeFolder' | 'dataFolder' | 'cacheFolder'> {
+  const recipeFolder = dirname(resolve(recipeFile));
+  return { recipeFolder, dataFolder: resolve(data), cacheFolder: resolve(cache ?? resolve(recipeFolder, '..', 'cache')) };
 }
 
 /** Reads a recipe and checks it against the schema of its kind. @throws QuerentError QRT_CONFIG_UNREADABLE, QRT_CONFIG_INVALID */

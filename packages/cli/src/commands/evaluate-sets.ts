@@ -1,12 +1,12 @@
 /** `querent evaluate vqa` and `querent evaluate nocaps`. */
 import { readFile } from 'node:fs/promises';
 import { QuerentError } from '@querent/core';
+import type { AskedQuestions } from 'querent/evaluate';
 import { finiteNumber, required, wholeNumber } from '../command.ts';
 import { bar, note, printJson, printLine, progressLine, thousands } from '../output.ts';
 import { describeItemError } from '../print-error.ts';
 import { openQuerent } from '../session.ts';
 import type { EngineArgs } from '../session.ts';
-import type { AskedQuestions } from 'querent/evaluate';
 
 /** What both are given. */
 interface SetArgs extends EngineArgs {

@@ -1,5 +1,5 @@
 /** `querent train RECIPE`: runs a recipe and shows how it goes; run again with the same --out it goes on. */
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { QuerentError } from '@querent/core';
 import { JSON_ARG, MODEL_ARGS, defineCliCommand } from '../command.ts';
 import type { Command } from '../command.ts';
@@ -37,7 +37,7 @@ const command: Command<typeof args> = defineCliCommand({
     const events = train(querent, recipe, {
       data: given.data ?? 'data',
       out: given.out ?? join('runs', name),
-      cache: given.cache ?? resolve(dirname(recipe), '..', 'cache'),
+      ...(given.cache === undefined ? {} : { cache: given.cache }),
       ...(given.init === undefined ? {} : { init: given.init }),
       signal,
     });

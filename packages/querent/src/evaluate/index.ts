@@ -8,6 +8,6 @@ export type { CaptionedImage } from '@querent/evaluation';
 export { evaluateVqaModel } from './vqa.ts';
 export type { VqaEvaluation } from './vqa.ts';
 export { heldOutQuestions, questionsOfFile } from './questions.ts';
-export type { AskedQuestions, HeldOutOptions, QuestionFileOptions } from './questions.ts';
+export type { AskedQuestions, QuestionFileOptions } from './questions.ts';
 export { evaluateNocaps, readNocaps } from '@querent/evaluation';
 export type { VqaQuestion } from '@querent/evaluation';

@@ -8,7 +8,8 @@ import { parseVqaDataset } from '@querent/evaluation';
 import type { VqaQuestion } from '@querent/evaluation';
 import { readQuestions } from '@querent/training';
 import type { QuestionSource, ReadQuestionsOptions } from '@querent/training';
-import { readRecipe } from '../train.ts';
+import { readRecipe, recipeFolders } from '../train.ts';
+import type { TrainCallOptions } from '../train.ts';
 
 /** Questions, and the folder that their images' names are relative to. */
 export interface AskedQuestions {
@@ -44,26 +45,15 @@ export async function questionsOfFile(file: string, options: QuestionFileOptions
   return { folder: options.images, questions: parseVqaDataset(document, file, options.annotations === undefined ? undefined : await read(options.annotations)) };
 }
 
-/** Where a recipe's data lie, as `querent train` is told. */
-export interface HeldOutOptions {
-  readonly data: string;
-  /** Default: `cache` beside the recipe's folder. */
-  readonly cache?: string;
-}
-
 /**
  * The questions that a `vqa` recipe keeps from its training.
  *
  * @throws QuerentError QRT_CONFIG_INVALID when the file is no recipe, or one that asks nothing; QRT_DATASET when it holds nothing out.
  */
-export async function heldOutQuestions(recipeFile: string, options: HeldOutOptions): Promise<AskedQuestions> {
+export async function heldOutQuestions(recipeFile: string, options: Pick<TrainCallOptions, 'data' | 'cache'>): Promise<AskedQuestions> {
   const recipe = await readRecipe(recipeFile);
   if (recipe.kind !== 'vqa') throw new QuerentError('QRT_CONFIG_INVALID', `${recipeFile} is a recipe of kind ${recipe.kind}: it has no questions.`, { fix: 'Name a recipe of kind vqa.' });
-  return asked(recipe.questions, {
-    dataFolder: resolve(options.data),
-    cacheFolder: resolve(options.cache ?? resolve(dirname(resolve(recipeFile)), '..', 'cache')),
-    part: 'held-out',
-  });
+  return asked(recipe.questions, { ...recipeFolders(recipeFile, options), part: 'held-out' });
 }
 
 async function asked(source: QuestionSource, options: ReadQuestionsOptions): Promise<AskedQuestions> {
