@@ -1,7 +1,7 @@
 /**
  * Writes a BLIP-2 checkpoint of random weights: bf16, two shards, 7.5 GB for opt-2.7b, in a few MiB of memory.
  *
- *     node scripts/write-random-checkpoint.mjs FOLDER [opt-2.7b|tiny]
+ *     node scripts/write-random-checkpoint.mjs FOLDER [opt-2.7b|vit-g|tiny]
  *
  * Run `npm run build` first. What it is for: `querent bench infer --preset opt-2.7b --folder FOLDER`, see docs/precision.md.
  */

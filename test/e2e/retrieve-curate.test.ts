@@ -45,7 +45,11 @@ it('indexes a folder, takes only what is new or changed, forgets what is gone, a
   expect(text).toMatchObject({ code: 0, stderr: '' });
   const hits = lines(text.stdout);
   expect(hits).toHaveLength(3);
-  for (const { score, similarity, logit } of hits) expect(Number(score)).toBeCloseTo(Number(similarity) + Number(logit), 5);
+  // The score is log-odds + cosine / temperature, and the temperature the same for all.
+  const temperatures = hits.map(({ score, similarity, logit }) => Number(similarity) / (Number(score) - Number(logit)));
+  expect(temperatures[0]).toBeGreaterThan(0.01);
+  expect(temperatures[0]).toBeLessThan(0.2);
+  for (const temperature of temperatures) expect(temperature).toBeCloseTo(temperatures[0]!, 4);
   expect(hits.map(({ score }) => score)).toEqual(hits.map(({ score }) => score).toSorted((a, b) => Number(b) - Number(a)));
 
   const like = await querent(['search', index, '--image', join(PHOTOS, 'rocket.jpg'), '--top', '1', '--json']);

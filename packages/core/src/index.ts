@@ -89,6 +89,7 @@ export type {
   LoadedModel,
   ModelCallOptions,
   ModelCapability,
+  Reranked,
   ScoreOptions,
 } from './contracts/loaded-model.ts';
 export type { TaskContext, TaskDelta, TaskPlugin } from './contracts/task.ts';
@@ -114,9 +115,9 @@ export type { SchemaType } from './schema-type.ts';
 
 // Finding plugins: the composition root's
 export { checkPlugin } from './di/check-plugin.ts';
-export type { PluginOrigin } from './di/check-plugin.ts';
+export type { CheckPluginOptions, PluginOrigin } from './di/check-plugin.ts';
 export { createRegistry } from './di/registry.ts';
-export type { PluginRegistry } from './di/registry.ts';
+export type { PluginRegistry, RegistryOptions } from './di/registry.ts';
 export { PLUGIN_KINDS } from './di/tokens.ts';
 
 // Configs: read, checked, explained

@@ -56,6 +56,12 @@ export class Device {
     return this;
   }
 
+  /** Starts the thread, which otherwise starts with the first request. */
+  start(): this {
+    this.#startWorker();
+    return this;
+  }
+
   /** Counts a user out; the last one ends the worker, which is idle then: nobody is left whose work it could do. */
   async release(): Promise<void> {
     if (--this.#users > 0) return;
@@ -108,7 +114,7 @@ export class Device {
   send(request: Request, pending: Pending, transfer: readonly ArrayBuffer[] = []): number {
     if (this.#failure !== undefined) throw this.#failure;
     const id = ++this.#lastId;
-    const worker = this.#start();
+    const worker = this.#startWorker();
     worker.postMessage({ type: 'request', id, request } satisfies CallerMessage, transfer);
     this.#pending.set(id, pending);
     return id;
@@ -121,7 +127,7 @@ export class Device {
 
   readonly #onExit = (): void => waitUntilOutside(this.#guard);
 
-  #start(): Worker {
+  #startWorker(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const start: WorkerStart = { options: this.#options, guard: this.#guard };
     const worker = new Worker(workerFile(), { workerData: start, execArgv: workerArguments(), name: `querent ${this.#key}` });

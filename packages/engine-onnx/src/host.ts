@@ -16,8 +16,8 @@ import { RULES } from './ort-tensors.ts';
 import { closedError } from './session.ts';
 
 /**
- * An engine whose runs happen on the device's worker thread. The thread starts with the first graph, is shared by all engines with the
- * same options, and does not keep a finished script alive.
+ * An engine whose runs happen on the device's worker thread. The thread starts at once, so that it is there when the first graph is; it is shared by
+ * all engines with the same options, and does not keep a finished script alive.
  *
  * @throws QuerentError QRT_ENGINE_PROVIDER when the backend is not available.
  *
@@ -28,7 +28,7 @@ import { closedError } from './session.ts';
  */
 export function createOnnxHost(options: OnnxEngineOptions = {}): Engine {
   const { provider } = readOptions(options);
-  return new HostEngine(`onnxruntime:${provider}`, isFused(provider), openDevice(options));
+  return new HostEngine(`onnxruntime:${provider}`, isFused(provider), openDevice(options).start());
 }
 
 /** The engine that the options ask for: in place, or (the default) on a worker thread. */

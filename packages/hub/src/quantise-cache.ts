@@ -1,12 +1,14 @@
 /**
  * Derived weights beside the checkpoint that they were made from: a safetensors file written once, piece by piece and atomically, with
- * its sha256 in a second file written after it. A file that does not fit its checksum is made again. Where the checkpoint's folder is
+ * its CRC-32 in a second file written after it. A file that does not fit its checksum is made again: this is against disks and interrupted
+ * copies, not against people, and a digest that were would take a third of the time that a large model takes to load. Where the checkpoint's folder is
  * read-only the user's cache takes it (`QUERENT_CACHE`, else `querent` in `XDG_CACHE_HOME` or `~/.cache`).
  */
 import { createHash } from 'node:crypto';
 import { access, constants, mkdir, open, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { BYTES_PER_ELEMENT, elementCount, isQuerentError, type DType, type FileTensor, type TensorData } from '@querent/core';
 import { writeFileAtomic } from './file-write.ts';
 import { readJsonObjectIfThere } from './json-file.ts';
@@ -55,13 +57,13 @@ export async function derivedTensors(works: readonly DerivedTensors[], options: 
   const file = join(folder, name);
   await mkdir(folder, { recursive: true }).catch(() => undefined); // writing tells what is wrong
   await rm(checksumOf(file), { force: true });
-  const hash = createHash('sha256');
+  let checksum = 0;
   let bytes = 0;
   await writeFileAtomic(file, counted(pieces(works, options.signal), (piece) => {
-    hash.update(piece);
+    checksum = crc32(piece, checksum);
     bytes += piece.byteLength;
   }));
-  await writeFileAtomic(checksumOf(file), `${JSON.stringify({ sha256: hash.digest('hex'), bytes })}\n`);
+  await writeFileAtomic(checksumOf(file), `${JSON.stringify({ crc32: checksum, bytes })}\n`);
   return (await readSafetensors(file)).tensors;
 }
 
@@ -103,7 +105,7 @@ async function readChecked(file: string, { checks, signal }: Pick<DerivedOptions
   const wanted = await readJsonObjectIfThere(checksumOf(file)).catch(() => undefined); // damaged: made again
   const size = (await stat(file).catch(() => undefined))?.size;
   if (wanted === undefined || size === undefined || size !== wanted['bytes']) return undefined;
-  const isWhole = async (): Promise<boolean> => (await sha256(file, signal)) === wanted['sha256'];
+  const isWhole = async (): Promise<boolean> => (await checksumOfFile(file, signal)) === wanted['crc32'];
   if (checks === undefined && !(await isWhole())) return undefined;
   let tensors: ReadonlyMap<string, FileTensor>;
   try {
@@ -123,16 +125,16 @@ async function readChecked(file: string, { checks, signal }: Pick<DerivedOptions
   return tensors;
 }
 
-async function sha256(file: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash('sha256');
+async function checksumOfFile(file: string, signal: AbortSignal | undefined): Promise<number> {
+  let checksum = 0;
   const handle = await open(file, 'r');
   try {
     const buffer = Buffer.alloc(2 ** 22);
     for (;;) {
       signal?.throwIfAborted();
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, null);
-      if (bytesRead === 0) return hash.digest('hex');
-      hash.update(buffer.subarray(0, bytesRead));
+      if (bytesRead === 0) return checksum;
+      checksum = crc32(buffer.subarray(0, bytesRead), checksum);
     }
   } finally {
     await handle.close();

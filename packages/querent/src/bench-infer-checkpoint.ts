@@ -12,18 +12,24 @@ import { openParts } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 
+const VIT_G = { image_size: 224, patch_size: 14, hidden_size: 1408, num_hidden_layers: 39, num_attention_heads: 16, intermediate_size: 6144 };
+const QFORMER = { hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072, vocab_size: 30522, max_position_embeddings: 512 };
+const SMALL_OPT = { hidden_size: 64, word_embed_proj_dim: 64, ffn_dim: 256, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 512, max_position_embeddings: 128 };
+
 /** `config.json` of each size that `querent bench infer` knows. */
 export const BENCH_INFER_PRESETS: Readonly<Record<string, RecipeObject & JsonObject>> = {
   'opt-2.7b': whole(
-    { image_size: 224, patch_size: 14, hidden_size: 1408, num_hidden_layers: 39, num_attention_heads: 16, intermediate_size: 6144 },
-    { hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072, vocab_size: 30522, max_position_embeddings: 512 },
+    VIT_G,
+    QFORMER,
     { hidden_size: 2560, word_embed_proj_dim: 2560, ffn_dim: 10240, num_hidden_layers: 32, num_attention_heads: 32, vocab_size: 50304, max_position_embeddings: 2048 },
     32,
   ),
+  /** Only what sees is of the published size: for image encoding where two language models would not fit into memory beside each other. */
+  'vit-g': whole(VIT_G, QFORMER, SMALL_OPT, 32),
   tiny: whole(
     { image_size: 56, patch_size: 14, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 128 },
     { hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 128, vocab_size: 512, max_position_embeddings: 64 },
-    { hidden_size: 64, word_embed_proj_dim: 64, ffn_dim: 256, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 512, max_position_embeddings: 128 },
+    SMALL_OPT,
     8,
   ),
 };

@@ -15,7 +15,7 @@ import { builtInImages } from './calibration-images.ts';
 import type { Product, ProductForm } from './encoder-calibration.ts';
 import { calibrateEncoder } from './encoder-calibration.ts';
 import type { LargestInteger } from './integer-range.ts';
-import { largestInteger } from './integer-range.ts';
+import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
 import type { ModelParts } from './model-parts.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
 import type { WeightForm } from './precision-graph.ts';
@@ -55,8 +55,6 @@ export interface HeldEncoder {
   readonly chosen: EncoderPrecision;
 }
 
-/** The engine whose integers these are. */
-const ENGINE = 'onnxruntime:cpu';
 const DEFAULT_BAR = 0.999;
 /** Raised when the search or what it compares changes. */
 const METHOD = 1;
@@ -85,14 +83,16 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   if (!(bar > 0 && bar <= 1)) throw new QuerentError('QRT_USAGE', `The cosine to be reached is ${bar}; expected a number above 0 and at most 1.`);
   if (images?.length === 0) throw new QuerentError('QRT_USAGE', 'A calibration was given no pictures.', { fix: 'Leave them out to take those that come with the package.' });
   const products = productsOf(graph, available);
-  if (engine.name !== ENGINE || products.length === 0) return undefined;
+  if (engine.name !== INTEGER_ENGINE || products.length === 0) return undefined;
   const cache = { beside, ...(signal === undefined ? {} : { signal }) };
   const key = await keyOf(products.map(({ name }) => name), available);
   let later = context.checks === undefined ? {} : { checks: context.checks };
   const largest = await largestInteger(engine);
+  const blocksOf = (some: typeof products): ReturnType<typeof derivedTensors> =>
+    derivedTensors(some.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key });
   const makers = {
     integers: once(() => derivedTensors(products.map((product) => integerWork(product, available, largest)), { ...cache, ...later, kind: `encoder-integers-to-${largest}`, key })),
-    blocks: once(() => derivedTensors(products.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key })),
+    blocks: once(() => blocksOf(products)),
   };
   const bridge = queriesGraph(parts);
   const pixels = once(async () => {
@@ -121,8 +121,10 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
     forms.set(product.name, form);
     if (kind === 'stored') pieces.set(product.name + PIECES.half, dataOf(product.name, available));
   }
-  for (const kind of ['integers', 'blocks'] as const) {
-    if (chosen[kind].length > 0) for (const [name, tensor] of await makers[kind]()) pieces.set(name, tensor);
+  // Few take blocks: those have a file of their own, for whose checksum a load does not wait long.
+  const inBlocks = products.filter(({ name }) => chosen.blocks.includes(name));
+  for (const made of [chosen.integers.length > 0 ? await makers.integers() : [], inBlocks.length > 0 ? await blocksOf(inBlocks) : []]) {
+    for (const [name, tensor] of made) pieces.set(name, tensor);
   }
   return { graph: rewriteGraph(graph, { products: forms, tables: new Map() }), pieces, chosen };
 }

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TensorData } from '@querent/core';
-import { loadTensors, readSafetensors, saveModelFolder, openModelFolder } from '@querent/hub';
+import { loadTensors, readSafetensors, saveModelFolder, openModelFolder, toFloat32 } from '@querent/hub';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GOLDENS, MODELS, picture, writeTinyModel } from '../test/tiny-models.ts';
 import type { Querent, RecipeObject } from './index.ts';
@@ -108,6 +108,14 @@ test('a text is matched with the image that it names, and attention is shared ou
   expect(crossed[1]).toBeCloseTo(straight[0]!, 5);
   expect(crossed[2]).toBeCloseTo(straight[1]!, 5);
   await expect(model.match(features, ['a'], { images: [2] })).rejects.toMatchObject({ code: 'QRT_USAGE' });
+
+  const { scores, logits } = await model.rerank(features, ['a dog', 'a girl is jumping'], Float32Array.of(0.5, -0.2));
+  straight.forEach((probability, i) => expect(1 / (1 + Math.exp(-logits[i]!))).toBeCloseTo(probability, 5));
+  const stored = (await readSafetensors(join(root, 'retrieval', 'model.safetensors'))).tensors.get('temp')!;
+  const temperature = Number((await toFloat32(stored)).data[0]);
+  expect(scores[0]).toBeCloseTo(logits[0]! + 0.5 / temperature, 4);
+  expect(scores[1]).toBeCloseTo(logits[1]! - 0.2 / temperature, 4);
+  await expect(model.rerank(features, ['a dog', 'a dog'], Float32Array.of(1))).rejects.toMatchObject({ code: 'QRT_USAGE' });
 
   const [first] = rows(features);
   const one = { ...first!, shape: [1, ...first!.shape] };

@@ -2,10 +2,11 @@
  * Load: from a folder or a recipe to a model that answers. The order is the order of what can go wrong: documents, plugins, configs,
  * names and shapes of tensors, and only then memory.
  */
-import type { Engine, PluginRegistry } from '@querent/core';
-import type { DownloadEvent } from '@querent/hub';
+import type { Engine, ModelCapability, PluginRegistry } from '@querent/core';
+import type { DownloadEvent, Tokenizer } from '@querent/hub';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
+import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
 import { modelGraphs } from './model-graphs.ts';
 import { openParts, readsInstruction } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
@@ -49,8 +50,10 @@ async function loadOnce(from: string | RecipeObject, context: LoadContext, check
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = await openParts(source, registry);
-  const built = modelGraphs(parts);
-  const { available: stored, capabilities, main, extra } = await matchWeights(source, parts, built, signal);
+  // Asked for below: the engine's thread answers while this one builds graphs.
+  if (engine.name === INTEGER_ENGINE && (precision === 'int8' || precision === 'int4')) largestInteger(engine).catch(() => undefined);
+  const built = modelGraphs(parts, (name) => source.parameters.has(name));
+  const { available: stored, capabilities: askCapabilities, main, extra } = await matchWeights(source, parts, built, signal);
   const { graphs, available, encoderPrecision } = await heldModel(source, parts, built, stored, main, {
     engine,
     ...(checks === undefined ? {} : { checks }),
@@ -59,13 +62,18 @@ async function loadOnce(from: string | RecipeObject, context: LoadContext, check
     ...(signal === undefined ? {} : { signal }),
   });
   const executables = new Executables(engine, graphs, available, source.name);
-  const files = [
-    ...(capabilities.has('generate') ? [source.languageTokenizer] : []),
-    ...(capabilities.has('embed') || capabilities.has('match') || readsInstruction(parts) ? [source.bridgeTokenizer] : []),
-  ].filter((file) => file !== undefined);
-  const tokenizers = new Map(files.map((file) => [file, loadTokenizer(file)] as const));
+  let capabilities: ReadonlySet<ModelCapability>;
+  const tokenizers = new Map<string, Promise<Tokenizer>>();
   try {
-    await Promise.all([...tokenizers.values(), ...main.map((name) => executables.get(name))]);
+    const compiling = main.map((name) => executables.get(name));
+    await Promise.race(compiling); // by then all are with the engine's thread, and this one has time
+    capabilities = askCapabilities();
+    const files = [
+      ...(capabilities.has('generate') ? [source.languageTokenizer] : []),
+      ...(capabilities.has('embed') || capabilities.has('match') || readsInstruction(parts) ? [source.bridgeTokenizer] : []),
+    ];
+    for (const file of files) if (file !== undefined) tokenizers.set(file, loadTokenizer(file));
+    await Promise.all([...tokenizers.values(), ...compiling]);
     const isWhole = (await Promise.all(checks ?? [])).every((whole) => whole);
     signal?.throwIfAborted();
     if (!isWhole) {

@@ -4,11 +4,11 @@
  *
  *     encoder   pixel_values → features              bridge     features → soft_prompt (queries, where there is no LM)
  *     prefill, decode, score: the language model     extend: prefill and decode in one, where the model can
- *     image_features, text_features, match, attend: the bridge
+ *     image_features, text_features, match, rerank, attend: the bridge
  */
 import type { Bridge, BridgeEncoding, BridgeText, Graph, GraphScope, Tensor } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { createGraph, linear, reduceMean, slice, softmax, squeeze } from '@querent/graph';
+import { add, createGraph, div, linear, reduceMean, slice, softmax, squeeze, sub } from '@querent/graph';
 import { decodeGraph, extendGraph, prefillGraph } from '@querent/llm-adapters';
 import type { ModelParts } from './model-parts.ts';
 
@@ -19,6 +19,7 @@ export type GraphName =
   | 'image_features'
   | 'text_features'
   | 'match'
+  | 'rerank'
   | 'attend'
   | 'attend_with_text'
   | 'prefill'
@@ -33,8 +34,11 @@ export const LANGUAGE_SCOPE = 'language_model';
 
 export type ModelGraphs = Readonly<Record<GraphName, () => Graph>>;
 
-/** @throws QuerentError QRT_MODEL_UNSUPPORTED from a graph that the model has no part for. */
-export function modelGraphs(parts: ModelParts): ModelGraphs {
+/**
+ * @param isStored does the checkpoint hold this parameter? Asked where a graph can do without it
+ * @throws QuerentError QRT_MODEL_UNSUPPORTED from a graph that the model has no part for.
+ */
+export function modelGraphs(parts: ModelParts, isStored: (name: string) => boolean = () => true): ModelGraphs {
   const { encoder, processor } = parts;
   const graphs: ModelGraphs = {
     encoder: () => {
@@ -57,11 +61,16 @@ export function modelGraphs(parts: ModelParts): ModelGraphs {
       overBridge(parts, 'text_features', (g, bridge) => g.output('text_features', needed(bridge.contrast, parts, 'contrast').textFeatures(textInput(g, 'batch')))),
     match: () =>
       overBridge(parts, 'match', (g, bridge) => {
-        const match = needed(bridge.match, parts, 'match');
-        const images = g.input('images', 'int64', ['rows']);
-        const logits = match(featuresInput(parts, g), textInput(g, 'rows'), { images }); // [rows, 2]
-        g.output('probability', squeeze(slice(softmax(logits, 1), 1, 1, 2), [1])); // [rows]
-        g.output('logit', squeeze(slice(logits, 1, 1, 2), [1])); // [rows]
+        g.output('probability', squeeze(slice(softmax(matchLogits(parts, g, bridge), 1), 1, 1, 2), [1])); // [rows]
+      }),
+    rerank: () =>
+      overBridge(parts, 'rerank', (g, bridge) => {
+        const logits = matchLogits(parts, g, bridge);
+        const logOdds = squeeze(sub(slice(logits, 1, 1, 2), slice(logits, 1, 0, 1)), [1]); // [rows]
+        const similarity = g.input('similarity', 'float32', ['rows']);
+        const contrast = needed(bridge.contrast, parts, 'rerank');
+        g.output('logits', logOdds); // [rows]
+        g.output('scores', add(logOdds, holdsTemperature(parts, isStored) ? div(similarity, contrast.temperature()) : similarity)); // [rows]
       }),
     attend: () => overBridge(parts, 'attend', (g, bridge) => outputAttention(parts, g, bridge.encode(featuresInput(parts, g)))),
     attend_with_text: () =>
@@ -127,6 +136,19 @@ function overBridge({ bridge }: ModelParts, name: string, build: (g: GraphScope,
   const g = createGraph(name);
   build(g, bridge.plugin.build(g, bridge.config));
   return g.graph;
+}
+
+/** float32 [rows, 2] */
+function matchLogits(parts: ModelParts, g: GraphScope, bridge: Bridge): Tensor {
+  const match = needed(bridge.match, parts, 'match');
+  const images = g.input('images', 'int64', ['rows']);
+  return match(featuresInput(parts, g), textInput(g, 'rows'), { images });
+}
+
+/** HuggingFace's checkpoints for retrieval come without it. */
+function holdsTemperature(parts: ModelParts, isStored: (name: string) => boolean): boolean {
+  const { parameters } = overBridge(parts, 'temperature', (_, bridge) => void bridge.contrast?.temperature());
+  return [...parameters.keys()].every(isStored);
 }
 
 function featuresInput({ encoder }: ModelParts, g: GraphScope): Tensor {

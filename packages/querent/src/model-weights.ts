@@ -17,7 +17,8 @@ import type { ModelSource, PartKey } from './model-source.ts';
 export interface ModelWeights {
   /** The checkpoint's tensors under its names, and those that were drawn. */
   readonly available: ReadonlyMap<string, ParameterData>;
-  readonly capabilities: ReadonlySet<ModelCapability>;
+  /** What the model can do. Asking builds graphs. */
+  readonly capabilities: () => ReadonlySet<ModelCapability>;
   /** The graphs that the model is for: compiled when it is loaded. */
   readonly main: readonly GraphName[];
   /** Tensors of the checkpoint that nothing asks for; known redundant ones are not among them. */
@@ -44,16 +45,18 @@ export async function matchWeights(source: ModelSource, parts: ModelParts, graph
   if (source.mayDrawBridge) for (const [name, data] of drawBridge(parts, graphs[bridges](), available)) available.set(name, data);
   const extra = matchAll(source, declared, available);
 
-  await breathe(signal);
   const isWhole = (name: GraphName): boolean => {
     const graph = ifSupported(graphs[name]);
     return graph !== undefined && [...graph.parameters.keys()].every((key) => available.has(key));
   };
-  const capabilities = new Set<ModelCapability>(['encode', 'bridge']);
-  if (parts.languageModel !== undefined) for (const one of ['generate', 'score'] as const) capabilities.add(one);
-  if (stage1 || EMBED.every(isWhole)) capabilities.add('embed');
-  if (stage1 || isWhole('match')) capabilities.add('match');
-  if (isWhole('attend')) capabilities.add('attend');
+  const capabilities = (): ReadonlySet<ModelCapability> => {
+    const can = new Set<ModelCapability>(['encode', 'bridge']);
+    if (parts.languageModel !== undefined) for (const one of ['generate', 'score'] as const) can.add(one);
+    if (stage1 || EMBED.every(isWhole)) can.add('embed');
+    if (stage1 || isWhole('match')) can.add('match');
+    if (isWhole('attend')) can.add('attend');
+    return can;
+  };
   const main: readonly GraphName[] = generates.length > 0 ? ['encoder', bridges, ...generates] : ['encoder', ...retrieves];
   return { available, capabilities, main, extra: unknownOnes(extra, parts) };
 }

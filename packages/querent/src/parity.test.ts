@@ -146,4 +146,10 @@ test('blip2-itm compares images and texts as transformers does', async () => {
   const pairs = [0, 1, 2].flatMap((image) => texts.map((text) => ({ image, text })));
   const probabilities = await model.match(features, pairs.map(({ text }) => text), { images: pairs.map(({ image }) => image) });
   close(probabilities, 'itm_match_probability');
+
+  // This checkpoint holds no temperature: the cosine is added as it is.
+  const cosines = Float32Array.from(pairs.map((_, i) => Number(expected.get('itc_logits_per_image')?.data[i])));
+  const { scores, logits } = await model.rerank(features, pairs.map(({ text }) => text), cosines, { images: pairs.map(({ image }) => image) });
+  close(logits.map((logit) => 1 / (1 + Math.exp(-logit))), 'itm_match_probability');
+  scores.forEach((score, i) => expect(score).toBeCloseTo(logits[i]! + cosines[i]!, 5));
 });

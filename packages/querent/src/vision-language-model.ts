@@ -12,11 +12,12 @@ import type {
   LoadedModel,
   ModelCallOptions,
   ModelCapability,
+  Reranked,
   ScoreOptions,
   SpecialTokens,
   TensorData,
 } from '@querent/core';
-import { QuerentError, elementCount, int64, raceSignal } from '@querent/core';
+import { QuerentError, elementCount, float32, int64, raceSignal } from '@querent/core';
 import type { ChatTemplate, JsonObject, Tokenizer } from '@querent/hub';
 import { isJsonObject, loadChatTemplate, loadTokenizer } from '@querent/hub';
 import { decodeImage, drawHeatMaps, seenRegion } from '@querent/images';
@@ -231,12 +232,16 @@ export class VisionLanguageModel implements LoadedModel {
     return this.#run('text_features', await this.#bridgeText(texts), 'text_features', options);
   }
 
-  match(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
-    return this.#match('probability', features, texts, options);
+  async match(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
+    const feeds = await this.#pairs(features, texts, options);
+    return (await this.#run('match', feeds, 'probability', options)).data;
   }
 
-  matchLogits(features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions = {}): Promise<Float32Array> {
-    return this.#match('logit', features, texts, options);
+  async rerank(features: TensorData<'float32'>, texts: readonly string[], similarities: Float32Array, options: MatchCallOptions = {}): Promise<Reranked> {
+    if (similarities.length !== texts.length) throw new QuerentError('QRT_USAGE', `${similarities.length} similarities were given for ${texts.length} texts.`, { fix: 'Give one a text.' });
+    const feeds = { ...(await this.#pairs(features, texts, options)), similarity: float32([similarities.length], similarities) };
+    const [scores, logits] = await this.#runFor('rerank', feeds, ['scores', 'logits'], options);
+    return { scores: scores!.data, logits: logits!.data }; // an output each
   }
 
   async attend(features: TensorData<'float32'>, text: string, options: AttendOptions = {}): Promise<readonly AttentionMap[]> {
@@ -263,28 +268,33 @@ export class VisionLanguageModel implements LoadedModel {
     return this.#executables[Symbol.asyncDispose]();
   }
 
-  async #match(output: 'probability' | 'logit', features: TensorData<'float32'>, texts: readonly string[], options: MatchCallOptions): Promise<Float32Array> {
+  /** Feeds of the matching head: which text is read with which image. */
+  async #pairs(features: TensorData<'float32'>, texts: readonly string[], { images = texts.map((_, i) => i) }: MatchCallOptions): Promise<Record<string, TensorData>> {
     this.#require('match');
-    const { images = texts.map((_, i) => i) } = options;
     const count = features.shape[0] ?? 0;
     if (images.length !== texts.length || images.some((image) => !Number.isInteger(image) || image < 0 || image >= count)) {
       throw new QuerentError('QRT_USAGE', `${texts.length} texts were to be matched with images [${images.slice(0, 8).join(', ')}${images.length > 8 ? ', …' : ''}] of ${count}.`, {
         fix: 'Give one text an image, or `images` with the number of the image of each text.',
       });
     }
-    const feeds = { features, images: int64([images.length], images), ...(await this.#bridgeText(texts)) };
-    return (await this.#run('match', feeds, output, options)).data;
+    return { features, images: int64([images.length], images), ...(await this.#bridgeText(texts)) };
   }
 
   /** Runs a graph; its one output. An abort does not wait for the run. */
-  async #run(graph: GraphName, feeds: Readonly<Record<string, TensorData>>, output: string, { signal }: ModelCallOptions): Promise<TensorData<'float32'>> {
+  async #run(graph: GraphName, feeds: Readonly<Record<string, TensorData>>, output: string, options: ModelCallOptions): Promise<TensorData<'float32'>> {
+    return (await this.#runFor(graph, feeds, [output], options))[0]!; // an output each
+  }
+
+  async #runFor(graph: GraphName, feeds: Readonly<Record<string, TensorData>>, outputs: readonly string[], { signal }: ModelCallOptions): Promise<TensorData<'float32'>[]> {
     signal?.throwIfAborted();
     const executable = await this.#executables.get(graph);
-    const running = executable.run(feeds, { outputs: [output], ...(signal === undefined ? {} : { signal }) });
-    const outputs = await (signal === undefined ? running : raceSignal(running, signal));
-    const result = outputs[output];
-    if (result === undefined || !(result.data instanceof Float32Array)) throw new QuerentError('QRT_ENGINE_RUN', `Graph ${graph} gave no float32 output ${output}.`);
-    return { dtype: 'float32', shape: result.shape, data: result.data };
+    const running = executable.run(feeds, { outputs, ...(signal === undefined ? {} : { signal }) });
+    const given = await (signal === undefined ? running : raceSignal(running, signal));
+    return outputs.map((output) => {
+      const result = given[output];
+      if (result === undefined || !(result.data instanceof Float32Array)) throw new QuerentError('QRT_ENGINE_RUN', `Graph ${graph} gave no float32 output ${output}.`);
+      return { dtype: 'float32', shape: result.shape, data: result.data };
+    });
   }
 
   /** `input_ids` and `attention_mask` of the bridge's own tokenizer. */

@@ -1,7 +1,7 @@
 /**
  * Searching a store of image vectors by a text or an image, as BLIP-2 does it (LAVIS `compute_sim_matrix`): the largest cosine over
- * an image's queries chooses candidates (ITC), and of these the matching head reads image and text together (ITM). The score is the
- * sum of its logit and the cosine. Between two images there is nothing to read: candidates are the answer.
+ * an image's queries chooses candidates (ITC), and of these the matching head reads image and text together (ITM), see `LoadedModel.rerank`.
+ * Between two images there is nothing to read: candidates are the answer.
  */
 import { QuerentError } from '@querent/core';
 import type { ImageSource, LoadedModel, StoreSpace, TensorData, VectorStore } from '@querent/core';
@@ -25,11 +25,11 @@ export interface RetrieveOptions {
 /** An image that was found. */
 export interface Retrieved {
   readonly id: string;
-  /** What they are ordered by: `logit + similarity` where the matching head read it, else `similarity`. */
+  /** What they are ordered by: the model's `rerank` where the matching head read it, else `similarity`. */
   readonly score: number;
   /** Largest cosine over the image's queries (ITC); for an image asked with, the mean of that over its queries. */
   readonly similarity: number;
-  /** The matching head's logit (ITM). */
+  /** The matching head's log-odds (ITM). */
   readonly logit?: number;
   /** Why the matching head could not read it: it stands behind those that were read. */
   readonly error?: Error;
@@ -110,7 +110,7 @@ export async function createRetriever(model: LoadedModel, store: VectorStore, op
         return (await store.search(vectors.data, { top, ...call })).map(({ id, similarity }) => ({ id, similarity, score: similarity }));
       }
       const asked = text ?? '';
-      const canRead = rerank > 0 && model.matchLogits !== undefined && model.capabilities.has('match');
+      const canRead = rerank > 0 && model.rerank !== undefined && model.capabilities.has('match');
       const hits = await store.search((await model.embedTexts([asked], call)).data, { top: canRead ? Math.max(top, rerank) : top, ...call });
       if (!canRead) return hits.map(({ id, similarity }) => ({ id, similarity, score: similarity }));
       const found: Retrieved[] = [];
@@ -126,8 +126,9 @@ export async function createRetriever(model: LoadedModel, store: VectorStore, op
           if (error instanceof Error) failed.push({ id, similarity, score: similarity, error });
         });
         if (good.length === 0) continue;
-        const logits = await model.matchLogits!(stack(good.map((one) => one.features)), good.map(() => asked), call); // canRead has looked
-        good.forEach(({ hit: { id, similarity } }, i) => found.push({ id, similarity, logit: logits[i]!, score: logits[i]! + similarity }));
+        const similarities = Float32Array.from(good, ({ hit }) => hit.similarity);
+        const { scores, logits } = await model.rerank!(stack(good.map((one) => one.features)), good.map(() => asked), similarities, call); // canRead has looked
+        good.forEach(({ hit: { id, similarity } }, i) => found.push({ id, similarity, logit: logits[i]!, score: scores[i]! }));
       }
       found.sort((a, b) => b.score - a.score);
       const unread = hits.slice(rerank).map(({ id, similarity }) => ({ id, similarity, score: similarity }));

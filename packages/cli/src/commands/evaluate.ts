@@ -95,7 +95,7 @@ async function retrieval(given: ParsedArgs<typeof args>, places: Places, signal:
   const images = await readCaptionDataset(places.annotations, given.split === undefined ? {} : { split: given.split });
   await using querent = await openQuerent(given);
   const model = await querent.load(places.model, { signal });
-  const figures = await evaluateRetrievalModel(await querent.engine(given.engine), model, images, places.images, { signal, onProgress, ...(rerank === undefined ? {} : { rerank }) });
+  const figures = await evaluateRetrievalModel(model, images, places.images, { signal, onProgress, ...(rerank === undefined ? {} : { rerank }) });
   progressLine.clear();
   if (given.json) printJson(figures);
   else {

@@ -118,6 +118,14 @@ export interface AttendOptions extends ModelCallOptions {
   readonly perQuery?: boolean;
 }
 
+/** What {@link LoadedModel.rerank} made of pairs, one number a row each. */
+export interface Reranked {
+  /** What to order by; larger is a better match. */
+  readonly scores: Float32Array;
+  /** The log-odds of "they belong together" (ITM): a probability near 1 no longer tells two good matches apart. */
+  readonly logits: Float32Array;
+}
+
 /**
  * A loaded model. Tensors that are given stay the caller's, tensors that come back are the caller's. A function whose
  * capability is missing throws QuerentError QRT_MODEL_UNSUPPORTED; tasks name what they need in `requires`.
@@ -165,8 +173,14 @@ export interface LoadedModel extends AsyncDisposable {
   embedTexts(texts: readonly string[], options?: ModelCallOptions): Promise<TensorData<'float32'>>;
   /** The probability that text `i` belongs to image `i` (ITM): one number in [0, 1] a row. */
   match(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
-  /** The matching head's raw logit of "they belong together", one a row: what BLIP-2 adds to the cosine to rank (a probability near 1 no longer tells two good matches apart). */
-  matchLogits?(features: TensorData<'float32'>, texts: readonly string[], options?: ModelCallOptions): Promise<Float32Array>;
+  /**
+   * Reads candidates again with the matching head. A score is the sum of its log-odds and the contrast's own logit, the similarity over its
+   * learned temperature: ITM's negatives are drawn as likely as the contrast takes them for true, so what the head learns is how much likelier a
+   * pair is than that (noise-contrastive estimation). A checkpoint without a temperature adds the similarity as it is (LAVIS `compute_sim_matrix`).
+   *
+   * @param similarities the largest cosine over the image's queries of each row
+   */
+  rerank?(features: TensorData<'float32'>, texts: readonly string[], similarities: Float32Array, options?: ModelCallOptions): Promise<Reranked>;
   /**
    * Where the queries looked while the bridge read one image: one map a word, each word read by itself, or one map of the image alone
    * where there is no text; of each of these one a query when they are asked for.

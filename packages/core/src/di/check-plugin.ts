@@ -35,12 +35,17 @@ export interface PluginOrigin {
   readonly peer?: string;
 }
 
+export interface CheckPluginOptions extends PluginOrigin {
+  /** Compile the schemas now, so that a broken one is told at once. Without, each is compiled when it is first used. Default true. */
+  readonly compileSchemas?: boolean;
+}
+
 /**
  * Gives the value back as the plugin that it is.
  *
  * @throws QuerentError QRT_PLUGIN_INVALID that lists what is wrong with it.
  */
-export function checkPlugin(value: unknown, { source, peer }: PluginOrigin = {}): Plugin {
+export function checkPlugin(value: unknown, { source, peer, compileSchemas = true }: CheckPluginOptions = {}): Plugin {
   const from = source === undefined ? '' : ` of ${source}`;
   if (typeof value !== 'object' || value === null) {
     throw new QuerentError('QRT_PLUGIN_INVALID', `A plugin${from} is ${value === null ? 'null' : `a ${typeof value}`}, expected an object.`, {
@@ -68,7 +73,7 @@ export function checkPlugin(value: unknown, { source, peer }: PluginOrigin = {})
     if (typeof plugin[field] !== 'function') complaints.push(`${field} is ${plugin[field] === undefined ? 'missing' : typeof plugin[field]}, expected a function`);
   }
   for (const field of new Set([...(shape.schemas ?? []), 'configSchema'])) {
-    const complaint = schemaComplaint(plugin[field], shape.schemas?.includes(field) === true);
+    const complaint = schemaComplaint(plugin[field], shape.schemas?.includes(field) === true, compileSchemas);
     if (complaint !== undefined) complaints.push(`${field} ${complaint}`);
   }
   if (complaints.length === 0) return value as Plugin; // its contract was just checked, as far as a run can see it
@@ -82,9 +87,10 @@ export function checkPlugin(value: unknown, { source, peer }: PluginOrigin = {})
   );
 }
 
-function schemaComplaint(schema: unknown, needed: boolean): string | undefined {
+function schemaComplaint(schema: unknown, needed: boolean, compile: boolean): string | undefined {
   if (schema === undefined) return needed ? 'is missing, expected a JSON Schema' : undefined;
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return `is ${JSON.stringify(schema)}, expected a JSON Schema`;
+  if (!compile) return undefined;
   try {
     compileSchema(schema as JsonSchema); // an object, as tested
     return undefined;

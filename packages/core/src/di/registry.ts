@@ -7,6 +7,7 @@ import { Container, ContainerModule } from 'inversify';
 import type { Plugin, PluginKind, PluginKinds } from '../contracts/plugin.ts';
 import { QuerentError } from '../errors.ts';
 import { nearest } from '../nearest.ts';
+import type { CheckPluginOptions } from './check-plugin.ts';
 import { checkPlugin } from './check-plugin.ts';
 import { PLUGIN_KINDS, TOKENS } from './tokens.ts';
 
@@ -32,20 +33,24 @@ export interface PluginRegistry extends AsyncDisposable {
  * Registers plugins: built-in ones and those of others, through the same checks.
  *
  * @param plugins values of `defineX`; not trusted.
+ * @param options `compileSchemas: false` for plugins whose schemas are known to compile (those that come with Querent: half a second
+ *   of every start). Default true.
  * @throws QuerentError QRT_PLUGIN_INVALID for an unknown kind, two plugins of one kind and name, another contract version, a
  *   schema that does not compile, a missing function. Nothing is registered then.
  */
-export function createRegistry(plugins: Iterable<unknown>): PluginRegistry {
-  return open(plugins, undefined);
+export function createRegistry(plugins: Iterable<unknown>, options: RegistryOptions = {}): PluginRegistry {
+  return open(plugins, undefined, options);
 }
+
+export type RegistryOptions = Pick<CheckPluginOptions, 'compileSchemas'>;
 
 interface Parent {
   readonly container: Container;
   readonly names: ReadonlyMap<PluginKind, ReadonlySet<string>>;
 }
 
-function open(plugins: Iterable<unknown>, parent: Parent | undefined): PluginRegistry {
-  const checked = checkAll(plugins);
+function open(plugins: Iterable<unknown>, parent: Parent | undefined, options: RegistryOptions = {}): PluginRegistry {
+  const checked = checkAll(plugins, options);
   const container = new Container(parent === undefined ? {} : { parent: parent.container });
   container.load(
     new ContainerModule(({ bind }) => {
@@ -91,11 +96,11 @@ function open(plugins: Iterable<unknown>, parent: Parent | undefined): PluginReg
   return registry;
 }
 
-function checkAll(plugins: Iterable<unknown>): Plugin[] {
+function checkAll(plugins: Iterable<unknown>, options: RegistryOptions): Plugin[] {
   const checked: Plugin[] = [];
   const seen = new Map<string, Plugin>();
   for (const value of plugins) {
-    const plugin = checkPlugin(value);
+    const plugin = checkPlugin(value, options);
     const key = `${plugin.kind} ${plugin.name}`;
     const other = seen.get(key);
     if (other === plugin) continue; // the same value twice is one plugin

@@ -1,16 +1,15 @@
 /**
  * Retrieval on an annotated set, as BLIP-2 reports it: every image with every caption by contrast (ITC); then the best
- * candidates again by the matching head (ITM), whose logit is added to the cosine. What `querent evaluate retrieval` prints.
+ * candidates again by the matching head (ITM). What `querent evaluate retrieval` prints.
  */
 import { join } from 'node:path';
-import type { Engine, TensorData } from '@querent/core';
+import type { TensorData } from '@querent/core';
 import { QuerentError, from, mapBatches, mapBounded, isFailure } from '@querent/core';
 import type { CaptionedImage, RetrievalFigures } from '@querent/evaluation';
 import { recallAtK } from '@querent/evaluation';
 import { similarities } from '@querent/tasks';
 import type { VisionLanguageModel } from '../vision-language-model.ts';
 import type { EvaluateOptions } from './captions.ts';
-import { openMatcher } from './matcher.ts';
 
 export interface RetrievalOptions extends EvaluateOptions {
   /** Captions of each image that the matching head reads again; of each caption as large a share of the images. Default 128. */
@@ -28,9 +27,10 @@ const TEXT_BATCH = 128;
 const IMAGE_BATCH = 16;
 /** Pairs of one run of the matching head. */
 const PAIR_BATCH = 256;
+/** How far below the pairs that were read again the others stand: more than any two scores differ. */
+const BEHIND = 1e6;
 
 export async function evaluateRetrievalModel(
-  engine: Engine,
   model: VisionLanguageModel,
   images: readonly CaptionedImage[],
   imageFolder: string,
@@ -41,7 +41,7 @@ export async function evaluateRetrievalModel(
   const features = await encodeAll(model, images, imageFolder, options);
   const cosine = await contrast(model, features, texts, options);
   const itc = recallAtK({ values: cosine, imageOfText, images: images.length });
-  const values = await rerank(engine, model, features, texts, cosine, options);
+  const values = await rerank(model, features, texts, cosine, options);
   return { itc, itm: recallAtK({ values, imageOfText, images: images.length }) };
 }
 
@@ -94,18 +94,16 @@ async function contrast(model: VisionLanguageModel, features: readonly TensorDat
   return table;
 }
 
-/** ITM logit + cosine for the best candidates of each image and of each caption; -Infinity elsewhere. */
+/** The score of the matching head for the best candidates of each image and of each caption; the others stay behind them, as the contrast has them. */
 async function rerank(
-  engine: Engine,
   model: VisionLanguageModel,
   features: readonly TensorData<'float32'>[],
   texts: readonly string[],
   cosine: Float32Array,
   { rerank: k = RERANK, signal, onProgress }: RetrievalOptions,
-): Promise<Float32Array> {
+): Promise<Float64Array> {
   const chosen = candidates(cosine, features.length, texts.length, k);
-  const scores = new Float32Array(cosine.length).fill(-Infinity);
-  await using matcher = await openMatcher(engine, model);
+  const scores = Float64Array.from(cosine, (value) => value - BEHIND);
   let done = 0;
   const total = chosen.reduce((sum, row) => sum + row.length, 0);
   for (const [image, columns] of chosen.entries()) {
@@ -115,11 +113,10 @@ async function rerank(
     for (let at = 0; at < columns.length; at += PAIR_BATCH) {
       signal?.throwIfAborted();
       const some = columns.slice(at, at + PAIR_BATCH);
-      const logits = await matcher.logits(one, some.map((text) => texts[text] ?? ''), signal);
-      some.forEach((text, i) => {
-        const cell = image * texts.length + text;
-        scores[cell] = (logits[i] ?? 0) + (cosine[cell] ?? 0);
-      });
+      const cells = some.map((text) => image * texts.length + text);
+      const similarities = Float32Array.from(cells, (cell) => cosine[cell] ?? 0);
+      const read = await model.rerank(one, some.map((text) => texts[text] ?? ''), similarities, { images: some.map(() => 0), ...(signal === undefined ? {} : { signal }) });
+      cells.forEach((cell, i) => (scores[cell] = read.scores[i] ?? -BEHIND));
       done += some.length;
       onProgress?.({ what: 'pairs', done, total });
     }

@@ -16,15 +16,20 @@ export interface BridgeOfDocument {
   readonly folderConfig: JsonObject;
 }
 
-/** The bridge that a recipe or a model's `config.json` describes. @throws QuerentError QRT_CONFIG_INVALID when it describes none. */
-export function bridgeOf(document: JsonObject, plugins: Pick<TrainingPlugins, 'bridge'>): BridgeOfDocument {
+/**
+ * The bridge that a recipe or a model's `config.json` describes.
+ * @param encoderWidth the width of what it looks at, for a config that is silent about it
+ * @throws QuerentError QRT_CONFIG_INVALID when it describes none.
+ */
+export function bridgeOf(document: JsonObject, plugins: Pick<TrainingPlugins, 'bridge'>, encoderWidth?: number): BridgeOfDocument {
   const given = document['qformer_config'];
   if (!isJsonObject(given)) {
     throw new QuerentError('QRT_CONFIG_INVALID', 'The recipe has neither qformer_config nor init.', { fix: 'Give the bridge’s config, or a folder to begin with.' });
   }
   const plugin = plugins.bridge(String(given['model_type']));
   const top = Object.fromEntries(plugin.topLevelKeys.flatMap((key) => (document[key] === undefined ? [] : [[key, document[key]]])));
-  const config: JsonObject = { ...plugin.defaults, ...top, ...given };
+  const seen = encoderWidth === undefined || !('encoder_hidden_size' in plugin.defaults) ? {} : { encoder_hidden_size: encoderWidth };
+  const config: JsonObject = { ...plugin.defaults, ...seen, ...top, ...given };
   return {
     plugin,
     config: config as unknown as BridgeConfig, // the plugin's schema has accepted it

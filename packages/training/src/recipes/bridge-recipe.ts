@@ -24,7 +24,7 @@ import type { PreparedRun } from './common.ts';
 import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
 import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
 import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
-import { cachedPictures } from './frozen-encoder.ts';
+import { cachedPictures, encoderOf } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
@@ -153,7 +153,8 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const begunFrom = initFolder(recipe, options);
   const init = begunFrom === undefined ? undefined : await openModelFolder(begunFrom);
   const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
-  const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins);
+  const encoder = encoderOf((await openModelFolder(resolve(options.recipeFolder, recipe.encoder))).config, options.plugins);
+  const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins, encoder.plugin.width(encoder.config));
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
   const objectives = chooseObjectives('objectives' in recipe ? recipe.objectives : undefined, options.plugins.objective);
   const images = await annotatedImages(recipe.annotations, { ...options, dataset: options.plugins.dataset });
