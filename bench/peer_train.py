@@ -2,8 +2,9 @@
 
     python bench/peer_train.py '{"hidden_size": 768, ..., "batch": 8, "steps": 5, "threads": 2}'    prints one line of JSON
 
-It shares what the graph shares: keys and values of the image once for all passes, ITG over the keys and values of the query
-pass, the last layer only where it is read. Attention is torch's fused one, AdamW is torch's fused one.
+With "shares": false each pass computes what BLIP-2's published code (LAVIS, Blip2Qformer.forward) computes: ITG over the keys and values of the
+query pass, all else anew, the last layer for every token. With "shares": true it shares what Querent's graph shares: keys and values of the
+image once for all passes, the last layer only where it is read. Attention is torch's fused one, AdamW is torch's fused one, in both.
 """
 import json
 import resource
@@ -85,7 +86,7 @@ class QFormer(nn.Module):
             own = [layer.attention.memory(x) for x in (queries, text) if x is not None]
             memory = joined(own if past is None else [past[i], *own])
             memories.append(memory)
-            if i == len(self.layers) - 1:
+            if i == len(self.layers) - 1 and self.c["shares"]:
                 if wanted == "queries":
                     text = None
                 else:
@@ -99,7 +100,7 @@ class QFormer(nn.Module):
                 queries = layer.query(queries)
             if text is not None:
                 text = layer.text(layer.attention(text, memory, text_mask))
-        return (queries if wanted == "queries" else text), memories
+        return (queries if wanted == "queries" else text[:, :1] if wanted == "first" else text), memories
 
     def forward(self, features, ids, mask, image_ids, image_noise, text_noise):
         c, batch = self.c, ids.shape[0]
@@ -125,7 +126,10 @@ class QFormer(nn.Module):
         rows, texts = torch.cat([own, negative_image, own]), torch.cat([own, own, negative_text])
         ones = torch.zeros(3 * batch, 1, 1, c["num_query_tokens"])
         seen = torch.cat([ones, padding[texts]], 3)
-        picked = [None if kv is None else (kv[0][rows], kv[1][rows]) for kv in image]
+        if c["shares"]:
+            picked = [None if kv is None else (kv[0][rows], kv[1][rows]) for kv in image]
+        else:
+            picked = [None if layer.cross is None else layer.cross.memory(features[rows]) for layer in self.layers]
         fused, _ = self.run("queries", queries=self.embed_queries(3 * batch), text=self.embed_text(ids[texts]), query_mask=seen, text_mask=seen, image=picked)
         labels = torch.cat([torch.ones(batch), torch.zeros(2 * batch)]).long()
         itm = F.cross_entropy(self.itm_head(fused.mean(1)), labels)

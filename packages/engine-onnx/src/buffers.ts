@@ -1,4 +1,4 @@
-/** Memory that is used again: preallocated outputs, and a pool for the copies of feeds that travel to the worker and back. */
+/** Memory that is used again: preallocated outputs, and pools for the copies of feeds, those that both threads see and the worker's own. */
 import type { Executable, TensorData } from '@querent/core';
 import { QuerentError, viewAs, zeros } from '@querent/core';
 import { evaluateDim } from '@querent/graph';
@@ -36,14 +36,19 @@ export function allocateOutputs(
   );
 }
 
-/** ArrayBuffers by exact size, kept up to a bound. Feeds have the same few sizes at every step. */
+/** Bytes of feed buffers kept for the next runs, by each of the two threads. */
+export const POOL_BYTES: number = 256 * 2 ** 20;
+
+/** Buffers by exact size, kept up to a bound. Feeds have the same few sizes at every step. */
 export class BufferPool {
   readonly #maxBytes: number;
-  readonly #free: Map<number, ArrayBuffer[]> = new Map();
+  readonly #allocate: (byteLength: number) => ArrayBufferLike;
+  readonly #free: Map<number, ArrayBufferLike[]> = new Map();
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, allocate: (byteLength: number) => ArrayBufferLike = (byteLength) => new ArrayBuffer(byteLength)) {
     this.#maxBytes = maxBytes;
+    this.#allocate = allocate;
   }
 
   /** Bytes that wait to be used. */
@@ -60,7 +65,7 @@ export class BufferPool {
   }
 
   /** Gives a buffer back. Beyond the bound it is dropped. */
-  give(buffer: ArrayBuffer): void {
+  give(buffer: ArrayBufferLike): void {
     const { byteLength } = buffer;
     if (byteLength === 0 || this.#bytes + byteLength > this.#maxBytes) return;
     this.#bytes += byteLength;
@@ -75,9 +80,9 @@ export class BufferPool {
     this.#bytes = 0;
   }
 
-  #take(byteLength: number): ArrayBuffer {
+  #take(byteLength: number): ArrayBufferLike {
     const buffer = this.#free.get(byteLength)?.pop();
-    if (buffer === undefined) return new ArrayBuffer(byteLength);
+    if (buffer === undefined) return this.#allocate(byteLength);
     this.#bytes -= byteLength;
     return buffer;
   }

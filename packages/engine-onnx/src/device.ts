@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { QuerentError } from '@querent/core';
-import { BufferPool } from './buffers.ts';
+import { BufferPool, POOL_BYTES } from './buffers.ts';
 import type { OnnxEngineOptions } from './engine.ts';
 import { createGuard, waitUntilOutside } from './exit-guard.ts';
 import type { CallerMessage, Request, WorkerMessage, WorkerStart } from './protocol.ts';
@@ -20,8 +20,6 @@ import { FairQueue } from './queue.ts';
 export const MAX_RUNS_SENT = 2;
 /** Events of one program that may be on their way or unread. */
 export const EVENT_WINDOW = 4;
-/** Bytes of feed buffers kept for the next runs. */
-const POOL_BYTES = 256 * 2 ** 20;
 
 interface Pending {
   readonly done: (value: unknown) => void;
@@ -34,7 +32,11 @@ const devices = new Map<string, Device>();
 /** See the file header. Get one with {@link openDevice}. */
 export class Device {
   readonly queue: FairQueue = new FairQueue(MAX_RUNS_SENT);
-  readonly pool: BufferPool = new BufferPool(POOL_BYTES);
+  /**
+   * What the worker reads feeds from. Shared, because a buffer that is sent away and comes back counts as new for the garbage collector each time: ten
+   * megabytes a batch made it collect twice a second.
+   */
+  readonly pool: BufferPool = new BufferPool(POOL_BYTES, (byteLength) => new SharedArrayBuffer(byteLength));
   readonly #key: string;
   readonly #options: OnnxEngineOptions;
   readonly #guard: SharedArrayBuffer = createGuard();

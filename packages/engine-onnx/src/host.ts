@@ -1,6 +1,6 @@
 /**
- * The engine on a worker thread: the same contract as engine.ts, while the caller's thread stays free. A run sends one copy of its feeds
- * and gets its outputs by transfer; weights never cross. For loops use programs, whose steps cross nothing.
+ * The engine on a worker thread: the same contract as engine.ts, while the caller's thread stays free. A run copies its feeds into memory that
+ * both threads see and gets its outputs by transfer; weights never cross. For loops use programs, whose steps cross nothing.
  */
 import type { CompileOptions, Engine, Executable, Graph, ParameterSet, PortInfo, ProgramOptions, RunOptions, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
@@ -242,10 +242,9 @@ class HostExecutable implements Executable {
       const feed = feeds[name];
       if (feed !== undefined) copies[name] = pool.copy(feed);
     }
-    // The pool's buffers are plain ArrayBuffers.
-    const transfer = Object.values(copies).map(({ data }) => data.buffer as ArrayBuffer);
-    const reply = (await this.#device.request({ type: 'run', executable: this.id, feeds: copies, outputs }, transfer, signal)) as RunReply; // worker.ts's answer
-    for (const buffer of reply.recycled) pool.give(buffer);
+    const reply = (await this.#device.request({ type: 'run', executable: this.id, feeds: copies, outputs }, [], signal)) as RunReply; // worker.ts's answer
+    // Only now: the worker may still read what a run that was cancelled would have been fed.
+    for (const { data } of Object.values(copies)) pool.give(data.buffer);
     const values: Record<string, TensorData> = { ...reply.outputs };
     for (const [name, target] of Object.entries(into)) {
       const value = values[name];

@@ -46,8 +46,6 @@ export interface CompileReply {
 
 export interface RunReply {
   readonly outputs: Readonly<Record<string, TensorData>>;
-  /** The buffers of the feeds, to be used again. */
-  readonly recycled: readonly ArrayBuffer[];
 }
 
 export type WorkerMessage =

@@ -24,7 +24,7 @@ export interface ImageProcessor {
   /** `normalize(pixels(image))`: float32 `[3, height, width]`. */
   process(image: RawImage): Float32Array;
   /** As `process`, but lets other work run every few milliseconds of a large picture; an abort rejects with the signal's reason. */
-  processAsync(image: RawImage, options?: { readonly signal?: AbortSignal }): Promise<Float32Array>;
+  processAsync(image: RawImage, options?: { readonly signal?: AbortSignal; readonly into?: Float32Array }): Promise<Float32Array>;
   /**
    * float32 `[batch, 3, height, width]`. `into` is filled from its start and used as the tensor's memory when given:
    * reuse it between batches once the last one is done with.
@@ -67,7 +67,7 @@ export function createImageProcessor(config: PreprocessorConfig): ImageProcessor
     processAsync: async (image, options = {}) => {
       const target = planResize(image, plan);
       const resized = target ? await resizeAsync(image, target.width, target.height, { filter: target.filter, ...options }) : image;
-      return normalize(cropToOutput(resized, plan));
+      return normalize(cropToOutput(resized, plan), options.into);
     },
     batch: (images, into = new Float32Array(images.length * size)) => {
       if (into.length < images.length * size) throw tooSmall(into.length, images.length * size);

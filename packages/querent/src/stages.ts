@@ -11,7 +11,7 @@ import type { GenerateOptions, ImageSource, LoadedModel, RawPixels, Result, Retr
 import { isFailure } from '@querent/core';
 import { decodeImage } from '@querent/images';
 import type { BatchedOptions, GeneratedText } from '@querent/tasks';
-import { bridged, encoded, generated, holdsImage, prepared } from '@querent/tasks';
+import { bridged, generated, holdsImage, seen } from '@querent/tasks';
 
 /** An item of a flow: an image, or an object that holds one beside what else belongs to it. */
 export type ImageItem = ImageSource | { readonly image: ImageSource };
@@ -46,7 +46,7 @@ export function decode<Item extends ImageItem>(options: DecodeStageOptions = {})
 
 /** Pixels → the frozen encoder's features, float32 [patches, width] each. */
 export function encode<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, ImageSource>, Result<Item, TensorData<'float32'>>> {
-  return (source) => from(source).pipe(prepared<Item>(model, { concurrency: 1 }), encoded<Item>(model, options));
+  return seen<Item>(model, { ...options, concurrency: 1 });
 }
 
 /** Features → soft prompts, float32 [queries, hidden] each. */

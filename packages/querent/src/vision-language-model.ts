@@ -38,6 +38,7 @@ import { assertIds, bridgeFeeds, historyRows, labelRows, promptFeeds, rectangle 
 const MAX_BRIDGE_TOKENS = 512;
 /** Batches of pixels whose memory is kept for the next ones. */
 const SPARE_BATCHES = 2;
+const SPARE_PIXELS = 64;
 /** Candidates that are scored together. */
 const SCORE_ROWS = 32;
 
@@ -77,8 +78,9 @@ export class VisionLanguageModel implements LoadedModel {
   readonly #defaults: GenerationOptions;
   readonly #tokenizers: Map<string, Promise<Tokenizer>>;
   readonly #onDispose: (model: VisionLanguageModel) => void;
-  /** Memory of pixel batches that are done with. */
+  /** Memory of pixel batches, and of single images, that are done with. */
   readonly #spareBatches: Float32Array[] = [];
+  readonly #sparePixels: Float32Array[] = [];
   #chatTemplate: Promise<ChatTemplate | undefined> | undefined;
 
   constructor({ source, parts, executables, capabilities, extra, tokenizers, onDispose, encoderPrecision }: ModelInside) {
@@ -118,15 +120,17 @@ export class VisionLanguageModel implements LoadedModel {
   async prepare(image: ImageSource, options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
     const { processor } = this.parts;
     const picture = await decodeImage(image, options);
-    const data = await processor.processAsync(picture, options);
+    const into = this.#sparePixels.pop();
+    const data = await processor.processAsync(picture, { ...options, ...(into === undefined ? {} : { into }) });
     return { dtype: 'float32', shape: [3, processor.height, processor.width], data };
   }
 
-  async encode(pixelValues: readonly TensorData<'float32'>[], options: ModelCallOptions = {}): Promise<TensorData<'float32'>> {
+  async encode(pixelValues: readonly TensorData<'float32'>[], options: ModelCallOptions & { readonly givesUpPixels?: boolean } = {}): Promise<TensorData<'float32'>> {
     const batch = await stackInTurns(pixelValues, options.signal, this.#spareBatches.pop());
     const features = await this.#run('encoder', { pixel_values: batch }, 'features', options);
-    // Nothing reads the pixels any more: used again, ten megabytes a batch are no work for the garbage collector.
+    // Nobody reads the pixels any more, and memory that is used again is no work for the garbage collector. Not after a failure: who tries again needs them.
     if (this.#spareBatches.length < SPARE_BATCHES) this.#spareBatches.push(batch.data);
+    if (options.givesUpPixels === true) this.#sparePixels.push(...pixelValues.map(({ data }) => data).slice(0, SPARE_PIXELS - this.#sparePixels.length));
     return features;
   }
 

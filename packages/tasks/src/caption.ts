@@ -6,7 +6,7 @@ import { defineTask, mapBounded, mapResults, validate } from '@querent/core';
 import type { ImageSource, LoadedModel, TaskPlugin } from '@querent/core';
 import { generateProperties, generatedTextSchema } from './generate-schema.ts';
 import { assertImage, holdsImage, imageInputSchema } from './image-input.ts';
-import { encoded, generated, instructed, prepared } from './stages.ts';
+import { generated, instructed, seen } from './stages.ts';
 import type { GeneratedText, RowOptions } from './stages.ts';
 import { softPromptOf, written } from './written.ts';
 
@@ -52,8 +52,7 @@ const caption: TaskPlugin<CaptionInput, CaptionOutput> = defineTask<CaptionInput
 
   stage: ({ model }) => (source) =>
     mapBounded((given: CaptionInput) => requestOf(validate<CaptionInput>(input, given, { what })).image, { onError: 'item' })(source).pipe(
-      prepared(model),
-      encoded(model),
+      seen(model),
       mapResults((features, { item }) => ({ features, instruction: optionsOf(requestOf(item), model).prompt ?? '' })),
       instructed(model),
       mapResults((softPrompt, { item }) => ({ softPrompt, options: optionsOf(requestOf(item), model) })),

@@ -4,7 +4,7 @@
  */
 import { from, isFailure, mapBatches, mapBounded } from '@querent/core';
 import type { ImageSource, LoadedModel, TensorData, VectorStore } from '@querent/core';
-import { batching, encoded, prepared } from './stages.ts';
+import { batching, seen } from './stages.ts';
 import type { BatchedOptions } from './stages.ts';
 import { stack, unstack } from './tensors.ts';
 
@@ -43,8 +43,7 @@ export async function* indexImages(model: LoadedModel, images: AsyncIterable<Ima
   };
   const vectors = from(fresh(), call).pipe(
     mapBounded(({ image }: ImageToIndex) => image, { onError: 'item' }),
-    prepared(model),
-    encoded(model, batches),
+    seen(model, batches),
     mapBatches<ImageToIndex, TensorData<'float32'>, TensorData<'float32'>>(async (rows, context) => unstack(await model.embedImages(stack(rows), context)), batching(batches)),
   );
   let flushed = performance.now();

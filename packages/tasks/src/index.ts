@@ -30,7 +30,7 @@ export { default as folderStore } from './index-store/index-store.ts';
 export { assertSpace, assertVectors } from './index-store/space.ts';
 
 // Their steps, for writing another one
-export { batching, bestOf, bridged, encoded, generateRows, generated, instructed, prepared } from './stages.ts';
+export { batching, bestOf, bridged, encoded, generateRows, generated, instructed, prepared, seen } from './stages.ts';
 export type { BatchedOptions, GeneratedText, InstructedRow, OneText, PrepareOptions, PromptedRow, RowOptions } from './stages.ts';
 export { rankRows, ranked, ranking } from './rank.ts';
 export type { CandidateRow, RankedText } from './rank.ts';

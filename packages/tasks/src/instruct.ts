@@ -7,7 +7,7 @@ import { defineTask, mapBounded, mapResults, validate } from '@querent/core';
 import type { ImageSource, TaskPlugin } from '@querent/core';
 import { generateProperties, generatedTextSchema } from './generate-schema.ts';
 import { assertImage, imageInputSchema } from './image-input.ts';
-import { encoded, generated, instructed, prepared } from './stages.ts';
+import { generated, instructed, seen } from './stages.ts';
 import type { GeneratedText, PromptedRow, RowOptions } from './stages.ts';
 import { softPromptOf, written } from './written.ts';
 
@@ -51,8 +51,7 @@ const instruct: TaskPlugin<InstructInput, InstructOutput> = defineTask<InstructI
 
   stage: ({ model }) => (source) =>
     mapBounded((given: InstructInput) => check(given).image, { onError: 'item' })(source).pipe(
-      prepared(model),
-      encoded(model),
+      seen(model),
       mapResults((features, { item }) => ({ features, instruction: item.instruction })),
       instructed(model),
       mapResults((softPrompt, { item }): PromptedRow => ({ softPrompt, options: optionsOf(item) })),

@@ -5,7 +5,7 @@
 import { defineTask, mapBatches, mapBounded, mapResults, validate } from '@querent/core';
 import type { ImageSource, JsonSchema, TaskPlugin, TensorData } from '@querent/core';
 import { assertImage, imageInputSchema } from './image-input.ts';
-import { batching, encoded, prepared } from './stages.ts';
+import { batching, seen } from './stages.ts';
 import { stack } from './tensors.ts';
 
 export interface MatchInput {
@@ -99,8 +99,7 @@ const match: TaskPlugin<MatchInput, MatchOutput> = defineTask<MatchInput, MatchO
 
   stage: ({ model }) => (source) =>
     mapBounded((given: MatchInput) => check(given).image, { onError: 'item' })(source).pipe(
-      prepared(model),
-      encoded(model),
+      seen(model),
       mapResults((features, { item }): Pair => ({ features, input: item })),
       mapBatches<MatchInput, Pair, MatchOutput>(async (pairs, { signal }) => {
         const features = stack(pairs.map((pair) => pair.features));

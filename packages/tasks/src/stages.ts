@@ -5,12 +5,13 @@
  *     image ─ prepared ─ encoded ─ bridged ─ generated ─ text
  *     decoding of the next images overlaps the encoder, which overlaps the language model: each stage gathers while it works
  */
-import { mapBatches, mapResults } from '@querent/core';
+import { availableParallelism } from 'node:os';
+import { from, mapBatches, mapResults } from '@querent/core';
 import type { GenerateOptions, ImageSource, LoadedModel, Result, Stage, TensorData } from '@querent/core';
 import { stack, unstack } from './tensors.ts';
 
 export interface PrepareOptions {
-  /** Images decoded at the same time. Default 4. */
+  /** Images decoded at the same time. Default: as many as there are cores, at most 4; more only take turns. */
   readonly concurrency?: number;
 }
 
@@ -19,6 +20,11 @@ export interface BatchedOptions {
   readonly batch?: number;
   /** A smaller batch goes ahead when its first row has waited this long. Default 250. */
   readonly maxWaitMs?: number;
+}
+
+export interface EncodeStageOptions extends BatchedOptions {
+  /** Whoever reads the features has no use for the pixels: see {@link LoadedModel.encode}. Default false. */
+  readonly givesUpPixels?: boolean;
 }
 
 /** Rows of a model's step: float32, without the batch axis. */
@@ -34,12 +40,18 @@ export function batching({ batch = BATCH, maxWaitMs = MAX_WAIT_MS }: BatchedOpti
 
 /** Images → float32 [channels, height, width] each. An image that cannot be decoded fails alone. */
 export function prepared<Item>(model: LoadedModel, options: PrepareOptions = {}): Stage<Result<Item, ImageSource>, Result<Item, Row>> {
-  return mapResults((image, { signal }) => model.prepare(image, { signal }), { concurrency: options.concurrency ?? 4 });
+  return mapResults((image, { signal }) => model.prepare(image, { signal }), { concurrency: options.concurrency ?? Math.min(4, availableParallelism()) });
 }
 
 /** Prepared images → the frozen encoder's features, float32 [patches, width] each. */
-export function encoded<Item>(model: LoadedModel, options: BatchedOptions = {}): Stage<Result<Item, Row>, Result<Item, Row>> {
-  return mapBatches<Item, Row, Row>(async (rows, { signal }) => unstack(await model.encode(rows, { signal })), batching(options));
+export function encoded<Item>(model: LoadedModel, options: EncodeStageOptions = {}): Stage<Result<Item, Row>, Result<Item, Row>> {
+  const { givesUpPixels = false } = options;
+  return mapBatches<Item, Row, Row>(async (rows, { signal }) => unstack(await model.encode(rows, { signal, givesUpPixels })), batching(options));
+}
+
+/** Images → features: {@link prepared} and {@link encoded}, with nobody in between who could hold on to the pixels. */
+export function seen<Item>(model: LoadedModel, options: PrepareOptions & BatchedOptions = {}): Stage<Result<Item, ImageSource>, Result<Item, Row>> {
+  return (source) => from(source).pipe(prepared<Item>(model, options), encoded<Item>(model, { ...options, givesUpPixels: true }));
 }
 
 /** Features → soft prompts, float32 [queries, hidden] each. */

@@ -9,7 +9,7 @@ import { generateProperties, generatedTextSchema } from './generate-schema.ts';
 import { assertImage, imageInputSchema } from './image-input.ts';
 import { rankRows, rankedTextSchema } from './rank.ts';
 import type { RankedText } from './rank.ts';
-import { batching, encoded, generateRows, instructed, prepared } from './stages.ts';
+import { batching, generateRows, instructed, seen } from './stages.ts';
 import type { GeneratedText, RowOptions } from './stages.ts';
 import { softPromptOf, written } from './written.ts';
 
@@ -114,8 +114,7 @@ const vqa: TaskPlugin<VqaInput, VqaOutput> = defineTask<VqaInput, VqaOutput>({
 
   stage: ({ model }) => (source) =>
     mapBounded((given: VqaInput) => check(given).image, { onError: 'item' })(source).pipe(
-      prepared(model),
-      encoded(model),
+      seen(model),
       mapResults((features, { item }) => ({ features, instruction: check(item).question })),
       instructed(model),
       mapResults((softPrompt, { item }): Asked => ({ softPrompt, ...askingOf(check(item), model) })),

@@ -80,14 +80,23 @@ export interface BenchTrainResult {
   readonly shape: BenchTrainShape;
   readonly threads: number;
   readonly querent: BenchTrainRun;
-  /** Null when there is no Python with torch. */
+  /** PyTorch computing what BLIP-2's published code computes. Null when there is no Python with torch. */
   readonly peer: BenchTrainRun | null;
   /** Ours over the peer's: below 1 is better. */
-  readonly ratio: { readonly time: number; readonly cpuTime: number; readonly memory: number } | null;
+  readonly ratio: BenchTrainRatio | null;
+  /** PyTorch sharing between the passes what our graph shares: what is left is how fast each computes. */
+  readonly sharingPeer: BenchTrainRun | null;
+  readonly sharingRatio: BenchTrainRatio | null;
+}
+
+export interface BenchTrainRatio {
+  readonly time: number;
+  readonly cpuTime: number;
+  readonly memory: number;
 }
 
 /**
- * Measures the step, and then the peer's, one after the other.
+ * Measures the step, then the peer's, as published and sharing what our graph shares, one after the other.
  * @throws QuerentError QRT_PLUGIN_INVALID when the bridge lacks one of the three objectives.
  */
 export async function benchTrain(options: BenchTrainOptions): Promise<BenchTrainResult> {
@@ -96,10 +105,15 @@ export async function benchTrain(options: BenchTrainOptions): Promise<BenchTrain
   if (!Number.isInteger(steps) || steps < 1) throw new QuerentError('QRT_USAGE', `steps is ${steps}; expected a whole number of at least 1.`);
   const querent = await benchQuerent(options, shape, steps);
   options.signal?.throwIfAborted();
-  const peer = options.peer === undefined ? null : await benchPeer(options.peer, shape, steps, options.threads, options.signal);
-  const over = (key: 'secondsPerStep' | 'cpuSecondsPerStep' | 'peakRssBytes'): number => querent[key] / (peer?.[key] ?? NaN);
-  const ratio = peer === null ? null : { time: over('secondsPerStep'), cpuTime: over('cpuSecondsPerStep'), memory: over('peakRssBytes') };
-  return { shape, threads: options.threads, querent, peer, ratio };
+  const measure = async (shares: boolean): Promise<BenchTrainRun | null> => (options.peer === undefined ? null : benchPeer(options.peer, { ...shape, steps, threads: options.threads, shares }, options.signal));
+  const peer = await measure(false);
+  const sharingPeer = await measure(true);
+  return { shape, threads: options.threads, querent, peer, ratio: ratioOf(querent, peer), sharingPeer, sharingRatio: ratioOf(querent, sharingPeer) };
+}
+
+function ratioOf(ours: BenchTrainRun, theirs: BenchTrainRun | null): BenchTrainRatio | null {
+  if (theirs === null) return null;
+  return { time: ours.secondsPerStep / theirs.secondsPerStep, cpuTime: ours.cpuSecondsPerStep / theirs.cpuSecondsPerStep, memory: ours.peakRssBytes / theirs.peakRssBytes };
 }
 
 async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOptions, shape: BenchTrainShape, steps: number): Promise<BenchTrainRun> {
@@ -166,10 +180,9 @@ function batchFeeds({ batch, patches, tokens, encoder_hidden_size: width, vocab_
 }
 
 /** Null when Python is missing or has no torch: it exits with 3 then. */
-async function benchPeer(peer: NonNullable<BenchTrainOptions['peer']>, shape: BenchTrainShape, steps: number, threads: number, signal?: AbortSignal): Promise<BenchTrainRun | null> {
-  const request = JSON.stringify({ ...shape, steps, threads });
+async function benchPeer(peer: NonNullable<BenchTrainOptions['peer']>, request: object, signal?: AbortSignal): Promise<BenchTrainRun | null> {
   try {
-    const { stdout } = await promisify(execFile)(peer.python, [peer.script, request], signal === undefined ? {} : { signal });
+    const { stdout } = await promisify(execFile)(peer.python, [peer.script, JSON.stringify(request)], signal === undefined ? {} : { signal });
     return JSON.parse(stdout) as BenchTrainRun; // our own script's one line
   } catch (cause) {
     signal?.throwIfAborted();

@@ -47,4 +47,4 @@ export type { FeatureCache, FeatureCacheOptions } from './data/feature-cache.ts'
 
 // How fast it is
 export { BENCH_TRAIN_SHAPES, benchTrain } from './bench-train.ts';
-export type { BenchTrainOptions, BenchTrainResult, BenchTrainRun, BenchTrainShape } from './bench-train.ts';
+export type { BenchTrainOptions, BenchTrainRatio, BenchTrainResult, BenchTrainRun, BenchTrainShape } from './bench-train.ts';

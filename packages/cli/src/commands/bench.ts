@@ -59,10 +59,14 @@ const command: Command<typeof args> = defineCliCommand({
       printJson(result);
       return 0;
     }
-    for (const run of [result.querent, result.peer]) {
-      if (run !== null) printLine(`${run.name.padEnd(10)} ${run.samplesPerSecond.toFixed(2)} samples/s   ${run.secondsPerStep.toFixed(3)} s a step   ${(run.peakRssBytes / 2 ** 20).toFixed(0)} MiB at most`);
+    const named = [['', result.querent], [', as published', result.peer], [', sharing as we do', result.sharingPeer]] as const;
+    for (const [how, run] of named) {
+      if (run !== null) printLine(`${(run.name + how).padEnd(32)} ${run.samplesPerSecond.toFixed(2)} samples/s   ${run.secondsPerStep.toFixed(3)} s a step   ${(run.peakRssBytes / 2 ** 20).toFixed(0)} MiB at most`);
     }
-    printLine(result.ratio === null ? 'no peer: this Python has no torch' : `ratio      time ${result.ratio.time.toFixed(2)}   memory ${result.ratio.memory.toFixed(2)}`);
+    for (const [how, ratio] of [['as published', result.ratio], ['sharing as we do', result.sharingRatio]] as const) {
+      if (ratio !== null) printLine(`${`ratio to PyTorch ${how}`.padEnd(36)} time ${ratio.time.toFixed(2)}   memory ${ratio.memory.toFixed(2)}`);
+    }
+    if (result.ratio === null) printLine('no peer: this Python has no torch');
     return 0;
   },
 });

@@ -151,8 +151,12 @@ export interface LoadedModel extends AsyncDisposable {
    * @throws QuerentError QRT_IMAGE or QRT_IMAGE_TOO_LARGE when it is not an image that can be decoded.
    */
   prepare(image: ImageSource, options?: ModelCallOptions): Promise<TensorData<'float32'>>;
-  /** Prepared images, one batch → the frozen encoder's features: float32 [batch, patches, width]. */
-  encode(pixelValues: readonly TensorData<'float32'>[], options?: ModelCallOptions): Promise<TensorData<'float32'>>;
+  /**
+   * Prepared images, one batch → the frozen encoder's features: float32 [batch, patches, width].
+   *
+   * @param options `givesUpPixels`: nobody reads these prepared images any more, so that the next ones may be written into their memory. Default false.
+   */
+  encode(pixelValues: readonly TensorData<'float32'>[], options?: ModelCallOptions & { readonly givesUpPixels?: boolean }): Promise<TensorData<'float32'>>;
   /**
    * Features → what the language model reads: float32 [batch, queries, hidden], projected where there is a language model.
    * Texts are for bridges that read the instruction (InstructBLIP), one a row.
