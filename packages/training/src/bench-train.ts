@@ -12,7 +12,8 @@ import { createGraph } from '@querent/graph';
 import { createRandom } from '@querent/images';
 import type { Random } from '@querent/images';
 import { stage1 } from './objectives/stage1.ts';
-import { ADAMW_DEFAULTS, adamWStep, trainedParameter } from './optimisers.ts';
+import { ADAMW_DEFAULTS, adamWStep } from './adamw.ts';
+import { trainedParameter } from './optimisers.ts';
 import { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
 
 /** Sizes of the model and its batch, in the words of HuggingFace's config where it has them. */

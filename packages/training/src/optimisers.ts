@@ -1,16 +1,4 @@
-/**
- * AdamW (Loshchilov and Hutter 2019) as plain loops over typed arrays: measured as fast as a graph, and in place.
- * Decoupled decay: `p *= 1 - lr·wd` before the Adam update; moments bias-corrected; eps after the square root
- * (torch.optim.AdamW).
- */
-
-export interface AdamWOptions {
-  readonly betas: readonly [number, number];
-  readonly epsilon: number;
-  readonly weightDecay: number;
-}
-
-export const ADAMW_DEFAULTS: AdamWOptions = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.05 };
+/** What an optimiser knows of its parameters, and what is done to gradients before it (`adamw.ts` is the optimiser). */
 
 /** First and second moment of one parameter, same length as it. */
 export interface Moments {
@@ -43,26 +31,6 @@ export function trainedParameter(name: string, shape: readonly number[], values:
     decays: doesDecay(name, shape),
     learningRateScale,
   };
-}
-
-/** One AdamW update in place. `step` counts from 1. */
-export function adamWStep(parameter: TrainedParameter, gradient: Float32Array, learningRate: number, step: number, options: AdamWOptions): void {
-  const { values, moments } = parameter;
-  const { first, second } = moments;
-  const [beta1, beta2] = options.betas;
-  const rate = learningRate * parameter.learningRateScale;
-  const keep = parameter.decays ? 1 - rate * options.weightDecay : 1;
-  const stepSize = rate / (1 - beta1 ** step);
-  const correction = 1 / Math.sqrt(1 - beta2 ** step);
-  const [rest1, rest2, epsilon] = [1 - beta1, 1 - beta2, options.epsilon];
-  for (let i = 0; i < values.length; i++) {
-    const g = gradient[i]!;
-    const m = beta1 * first[i]! + rest1 * g;
-    const v = beta2 * second[i]! + rest2 * g * g;
-    first[i] = m;
-    second[i] = v;
-    values[i] = values[i]! * keep - (stepSize * m) / (Math.sqrt(v) * correction + epsilon);
-  }
 }
 
 /** The 2-norm over all gradients together. */

@@ -8,7 +8,7 @@ import { createOnnxEngine } from '@querent/engine-onnx';
 import { createGraph, linear, mul, reduceMean, sub } from '@querent/graph';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { randomAt } from './data/batches.ts';
-import { ADAMW_DEFAULTS } from './optimisers.ts';
+import { ADAMW_DEFAULTS } from './adamw.ts';
 import type { TrainEvent, TrainOptions } from './train.ts';
 import { train } from './train.ts';
 import { initialise, trainingGraph } from './training-graph.ts';

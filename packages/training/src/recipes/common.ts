@@ -1,7 +1,7 @@
 /** What all recipes share: the numbers of a run, and what a prepared run hands to the loop. */
 import { resolve } from 'node:path';
 import type { JsonSchema, ParameterSet, TensorData } from '@querent/core';
-import type { AdamWOptions } from '../optimisers.ts';
+import type { AdamWOptions } from '../adamw.ts';
 import type { Schedule } from '../schedules.ts';
 import type { Batch } from '../train.ts';
 import type { TrainingGraph } from '../training-graph.ts';
