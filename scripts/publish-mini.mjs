@@ -20,7 +20,7 @@ const generation = { num_beams: 3, length_penalty: 0.7, max_new_tokens: 24 };
 const PARTS = [
   { run: 'mini-lm-longer', model: 'querent-mini-lm' },
   { run: 'mini-t5', model: 'querent-mini-t5-lm' },
-  { run: 'mini-retrieval', model: 'querent-mini-retrieval', encoder: 'efficientnet-lite0' },
+  { run: 'mini-retrieval-longer', model: 'querent-mini-retrieval', encoder: 'efficientnet-lite0' },
   // Between stage 2 and the self-critical run that went on from it (Wortsman 2022): better than either; the share was chosen on val.
   { run: 'mini-stage2-longer', toward: { run: 'mini-scst', share: 0.4 }, model: 'querent-mini', encoder: 'efficientnet-lite0', language: 'querent-mini-lm' },
   { run: 'mini-stage2-t5', model: 'querent-mini-t5', encoder: 'efficientnet-lite0', language: 'querent-mini-t5-lm' },
