@@ -89,6 +89,20 @@ test('EfficientNet-Lite0 and a recipe without bridge weights: the bridge is draw
   expect((await second.bridge(features)).data).toEqual(softPrompt.data);
 });
 
+test('memory of pixels that are given up takes the next image, unless they were not encoded', async () => {
+  const model = await querent.load(join(root, 'llama'));
+  const [one, other] = [picture(5, 80, 200), picture(200, 0, 0)];
+  const wanted = await model.encode([await model.prepare(other)]);
+  const pixels = await model.prepare(one);
+  await expect(model.encode([pixels], { givesUpPixels: true, signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+  expect((await model.prepare(other)).data).not.toBe(pixels.data);
+  await model.encode([pixels], { givesUpPixels: true });
+  const next = await model.prepare(other);
+  expect(next.data).toBe(pixels.data);
+  expect((await model.encode([next])).data).toEqual(wanted.data);
+  expect((await model.prepare(one)).data).not.toBe(next.data);
+});
+
 test('candidates are scored by the mean log-probability of their tokens', async () => {
   const model = await querent.load(join(root, 'llama'));
   const softPrompt = await model.bridge(await model.encode([await model.prepare(picture(5, 80, 200)), await model.prepare(picture(200, 0, 0))]));

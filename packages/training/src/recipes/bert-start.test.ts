@@ -46,8 +46,8 @@ function bert(): ParameterSet {
   return tensors;
 }
 
-/** Stage 1 with no sizes of its own: BERT's. */
-const RECIPE = { ...STAGE1_RECIPE, bert: 'bert', qformer_config: { model_type: 'blip_2_qformer', encoder_hidden_size: 16 } };
+/** Stage 1 with no sizes of its own: BERT's, and the encoder's width. */
+const RECIPE = { ...STAGE1_RECIPE, bert: 'bert', qformer_config: { model_type: 'blip_2_qformer' } };
 
 async function run(recipe: object, out: string): Promise<RecipeEvent[]> {
   const events: RecipeEvent[] = [];
