@@ -15,7 +15,7 @@ export type { QuantisedMatrix, QuantiseOptions } from './quantise.ts';
 export { quantiseColumns } from './quantise-columns.ts';
 export type { QuantiseColumnsOptions, QuantisedColumns } from './quantise-columns.ts';
 export { derivedDocument, derivedDocuments } from './derived-document.ts';
-export { derivedTensors } from './quantise-cache.ts';
+export { derivedTensors, removeDerived } from './quantise-cache.ts';
 export type { DerivedOptions, DerivedTensors } from './quantise-cache.ts';
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './float16.ts';
 

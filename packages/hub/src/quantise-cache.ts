@@ -67,6 +67,13 @@ export async function derivedTensors(works: readonly DerivedTensors[], options: 
   return (await readSafetensors(file)).tensors;
 }
 
+/** Removes the files that derived tensors lie in, when nobody will ask for them again. What cannot be removed stays: it is only a cache. */
+export async function removeDerived(tensors: ReadonlyMap<string, FileTensor>): Promise<void> {
+  for (const file of new Set([...tensors.values()].map((tensor) => tensor.file))) {
+    for (const path of [checksumOf(file), file]) await rm(path, { force: true }).catch(() => undefined);
+  }
+}
+
 /** Where derived files of a checkpoint may lie, the likelier first. */
 export async function cacheFolders(beside: string): Promise<readonly string[]> {
   return [join(await folderOf(beside), '.querent'), userCache()];

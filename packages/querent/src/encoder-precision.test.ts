@@ -77,6 +77,9 @@ test('a bar that integers do not reach leaves products out of them; the pictures
   expect(encoderPrecision).toMatchObject({ integers: [], images: 2, imagesFrom: 'given', bar: 1 });
   expect(encoderPrecision!.blocks.length + encoderPrecision!.stored.length).toBe(6);
   expect(encoderPrecision!.cosineOfIntegers).toBeLessThan(1);
+  // What the calibration tried and did not choose is gone.
+  const ofBlocks = [...(await cache()).keys()].filter((name) => /^encoder-blocks-\w+\.safetensors$/.test(name));
+  expect(ofBlocks).toHaveLength(encoderPrecision!.blocks.length === 0 ? 0 : 1);
 });
 
 test('what is no calibration is refused before anything is made', async () => {

@@ -8,7 +8,7 @@ import { cpus } from 'node:os';
 import type { Engine, Graph, ImageSource, ParameterData, TensorData } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import type { DerivedTensors } from '@querent/hub';
-import { derivedDocument, derivedDocuments, derivedTensors, isGgufTensor, quantiseColumns, toFloat32 } from '@querent/hub';
+import { derivedDocument, derivedDocuments, derivedTensors, isGgufTensor, quantiseColumns, removeDerived, toFloat32 } from '@querent/hub';
 import { decodeImage } from '@querent/images';
 import { createGraph } from '@querent/graph';
 import { builtInImages } from './calibration-images.ts';
@@ -90,9 +90,10 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   const largest = await largestInteger(engine);
   const blocksOf = (some: typeof products): ReturnType<typeof derivedTensors> =>
     derivedTensors(some.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key });
+  let tried: Awaited<ReturnType<typeof derivedTensors>> | undefined;
   const makers = {
     integers: once(() => derivedTensors(products.map((product) => integerWork(product, available, largest)), { ...cache, ...later, kind: `encoder-integers-to-${largest}`, key })),
-    blocks: once(() => blocksOf(products)),
+    blocks: once(async () => (tried = await blocksOf(products))),
   };
   const bridge = queriesGraph(parts);
   const pixels = once(async () => {
@@ -126,6 +127,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   for (const made of [chosen.integers.length > 0 ? await makers.integers() : [], inBlocks.length > 0 ? await blocksOf(inBlocks) : []]) {
     for (const [name, tensor] of made) pieces.set(name, tensor);
   }
+  if (tried !== undefined && inBlocks.length < products.length) await removeDerived(tried); // a calibration asked for all, once
   return { graph: rewriteGraph(graph, { products: forms, tables: new Map() }), pieces, chosen };
 }
 
