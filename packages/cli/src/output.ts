@@ -1,5 +1,7 @@
 /** stdout for results, stderr for everything else; a progress line only where somebody watches. */
 
+import type { LoadProgress } from 'querent';
+
 /** One line of results. */
 export function printLine(line: string): void {
   progressLine.clear();
@@ -43,6 +45,12 @@ export const progressLine = {
 export function showDownload({ repo, file, bytes, total }: { readonly repo: string; readonly file: string; readonly bytes: number; readonly total: number }): void {
   if (bytes >= total) progressLine.clear();
   else progressLine.show(`${repo}   ${bar(bytes, total)}   ${thousands(Math.round(bytes / 1e6))} of ${thousands(Math.round(total / 1e6))} MB   ${file}`);
+}
+
+/** The line of a first load in a precision, gone when it is done. */
+export function showLoading({ what, done, total }: LoadProgress): void {
+  if (done >= total) progressLine.clear();
+  else progressLine.show(`${what === 'quantising' ? 'quantising weights' : 'calibrating the encoder'}   ${bar(done, total)}   ${thousands(done)} of ${what === 'quantising' ? '' : 'at most '}${thousands(total)}   kept for the next time`);
 }
 
 const BAR_WIDTH = 19;

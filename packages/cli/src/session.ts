@@ -2,7 +2,7 @@
 import { QuerentError } from '@querent/core';
 import type { LoadOptions, Precision, Querent, QuerentOptions } from 'querent';
 import { wholeNumber } from './command.ts';
-import { showDownload } from './output.ts';
+import { showDownload, showLoading } from './output.ts';
 
 /** Options that choose where a model runs. */
 export interface EngineArgs {
@@ -31,10 +31,11 @@ export async function openQuerent(args: EngineArgs = {}): Promise<Querent> {
   return createQuerent(await querentOptions(args));
 }
 
-export async function querentOptions(args: EngineArgs): Promise<QuerentOptions & Required<Pick<LoadOptions, 'onDownload'>>> {
+export async function querentOptions(args: EngineArgs): Promise<QuerentOptions & Required<Pick<LoadOptions, 'onDownload' | 'onProgress'>>> {
   const threads = wholeNumber('threads', args.threads);
   return {
     onDownload: showDownload,
+    onProgress: showLoading,
     ...(args.engine === undefined ? {} : { engine: args.engine }),
     ...(threads === undefined ? {} : { threads }),
     ...(args.inPlace === undefined ? {} : { inPlace: args.inPlace }),

@@ -35,6 +35,8 @@ export interface DerivedOptions {
    * and has to be made again.
    */
   readonly checks?: Promise<boolean>[];
+  /** Pieces of work that are done, where they are made and not in the cache. */
+  readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -59,7 +61,7 @@ export async function derivedTensors(works: readonly DerivedTensors[], options: 
   await rm(checksumOf(file), { force: true });
   let checksum = 0;
   let bytes = 0;
-  await writeFileAtomic(file, counted(pieces(works, options.signal), (piece) => {
+  await writeFileAtomic(file, counted(pieces(works, options), (piece) => {
     checksum = crc32(piece, checksum);
     bytes += piece.byteLength;
   }));
@@ -148,7 +150,7 @@ async function checksumOfFile(file: string, signal: AbortSignal | undefined): Pr
   }
 }
 
-async function* pieces(works: readonly DerivedTensors[], signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+async function* pieces(works: readonly DerivedTensors[], { signal, onProgress }: Pick<DerivedOptions, 'signal' | 'onProgress'>): AsyncGenerator<Uint8Array> {
   const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
   let offset = 0;
   for (const { name, dtype, shape } of works.flatMap(({ tensors }) => tensors)) {
@@ -157,11 +159,13 @@ async function* pieces(works: readonly DerivedTensors[], signal: AbortSignal | u
     offset = end;
   }
   yield headerBytes(header);
-  for (const work of works) {
+  for (const [done, work] of works.entries()) {
+    onProgress?.(done, works.length);
     await new Promise((resolve) => setImmediate(resolve)); // others run between two matrices
     signal?.throwIfAborted();
     for (const { data } of await work.make()) yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
+  onProgress?.(works.length, works.length);
 }
 
 async function* counted(source: AsyncIterable<Uint8Array>, note: (piece: Uint8Array) => void): AsyncGenerator<Uint8Array> {

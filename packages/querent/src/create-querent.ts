@@ -13,6 +13,7 @@ import { importPlugins } from './plugins.ts';
 import type { CalibrationOptions } from './encoder-precision.ts';
 import type { Precision } from './precision.ts';
 import { PRECISIONS } from './precision.ts';
+import type { LoadProgress } from './load-progress.ts';
 import { startEngine } from './start-engine.ts';
 import type { VisionLanguageModel } from './vision-language-model.ts';
 
@@ -30,6 +31,9 @@ export interface QuerentOptions {
   readonly precision?: Precision;
   /** Threads within an operator. Default: the machine's cores. */
   readonly threads?: number;
+  /** What loads tell that have no listeners of their own, see {@link LoadOptions}. */
+  readonly onDownload?: LoadOptions['onDownload'];
+  readonly onProgress?: LoadOptions['onProgress'];
 }
 
 export interface LoadOptions {
@@ -44,6 +48,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
   /** How far the download of a model from the hub is. */
   readonly onDownload?: (event: DownloadEvent) => void;
+  /** How far the first load in a precision is, which quantises weights and may calibrate an encoder: minutes for a large one. */
+  readonly onProgress?: (event: LoadProgress) => void;
 }
 
 export interface Querent extends AsyncDisposable {
@@ -100,7 +106,7 @@ function open(options: QuerentOptions, root: PluginRegistry, registry: PluginReg
   const querent: Querent = {
     registry,
     engine,
-    async load(from, { engine: name, precision = options.precision, calibration, baseDir = '.', signal, onDownload } = {}) {
+    async load(from, { engine: name, precision = options.precision, calibration, baseDir = '.', signal, onDownload = options.onDownload, onProgress = options.onProgress } = {}) {
       if (precision !== undefined && !PRECISIONS.includes(precision)) {
         throw new QuerentError('QRT_USAGE', `precision is ${JSON.stringify(precision)}; there are ${PRECISIONS.join(', ')}.`, { fix: 'Leave it out to take weights as the file has them.' });
       }
@@ -113,6 +119,7 @@ function open(options: QuerentOptions, root: PluginRegistry, registry: PluginReg
         ...(calibration === undefined ? {} : { calibration }),
         ...(signal === undefined ? {} : { signal }),
         ...(onDownload === undefined ? {} : { onDownload }),
+        ...(onProgress === undefined ? {} : { onProgress }),
       });
       if (closing !== undefined) {
         await model[Symbol.asyncDispose]();

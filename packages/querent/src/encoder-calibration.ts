@@ -38,6 +38,8 @@ export interface CalibrationContext {
   readonly pixels: readonly TensorData<'float32'>[];
   /** The least cosine of queries that will do. */
   readonly bar: number;
+  /** Pictures that have gone through, and the most that may. */
+  readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -53,8 +55,9 @@ export interface Calibration {
 const BATCH = 2;
 
 /** @throws what compiling and running throw; the signal's reason. */
-export async function calibrateEncoder(context: CalibrationContext): Promise<Calibration> {
-  const { products, bar, pieces } = context;
+export async function calibrateEncoder(given: CalibrationContext): Promise<Calibration> {
+  const { products, bar, pieces } = given;
+  const context = counted(given);
   await using bridge = await compiled(context, context.bridge, new Map());
   const queriesOf = (graph: Graph, more: ReadonlyMap<string, ParameterData>): Promise<readonly Float32Array[]> => queries(context, graph, more, bridge);
   const wanted = await queriesOf(rewriteGraph(context.encoder, { products: formsOf(products, () => 'stored'), tables: new Map() }), new Map());
@@ -87,6 +90,14 @@ export async function calibrateEncoder(context: CalibrationContext): Promise<Cal
   return chosen(() => 'stored', await cosineWith(() => 'stored')); // not even itself: queries that are no numbers
 }
 
+/** Who listens hears of pictures instead of runs. The file's values, integers, each product alone, then both finer forms, each tried everywhere and by halving. */
+function counted(context: CalibrationContext): CalibrationContext & { readonly onPictures: (count: number) => void } {
+  const { pixels, products, onProgress } = context;
+  const total = pixels.length * (3 + 2 * (1 + Math.ceil(Math.log2(products.length + 1))));
+  let done = 0;
+  return { ...context, onPictures: (count) => onProgress?.(Math.min((done += count), total), total) };
+}
+
 /**
  * The least count from 1 to `most` for which `holds`, by halving: it is taken that what holds for some holds for more. Undefined: not for all of them.
  */
@@ -117,8 +128,8 @@ async function compiled({ engine, available, signal }: CalibrationContext, graph
 }
 
 /** Each picture's queries, [queries * hidden]. */
-async function queries(context: CalibrationContext, graph: Graph, more: ReadonlyMap<string, ParameterData>, bridge: Awaited<ReturnType<Engine['compile']>>): Promise<readonly Float32Array[]> {
-  const { pixels, signal } = context;
+async function queries(context: ReturnType<typeof counted>, graph: Graph, more: ReadonlyMap<string, ParameterData>, bridge: Awaited<ReturnType<Engine['compile']>>): Promise<readonly Float32Array[]> {
+  const { pixels, signal, onPictures } = context;
   await using encoder = await compiled(context, graph, more);
   const rows: Float32Array[] = [];
   for (let from = 0; from < pixels.length; from += BATCH) {
@@ -129,12 +140,13 @@ async function queries(context: CalibrationContext, graph: Graph, more: Readonly
     const values = Float32Array.from(present(found).data, Number);
     const width = values.length / pictures.length;
     pictures.forEach((_, i) => rows.push(values.subarray(i * width, (i + 1) * width)));
+    onPictures(pictures.length);
   }
   return rows;
 }
 
 /** The products by how much integers change what they give, relative to its size and averaged over the pictures; the worst first. */
-async function worstFirst(context: CalibrationContext, integers: ReadonlyMap<string, ParameterData>): Promise<readonly string[]> {
+async function worstFirst(context: ReturnType<typeof counted>, integers: ReadonlyMap<string, ParameterData>): Promise<readonly string[]> {
   const { products, pixels, signal } = context;
   const probes = new Map(products.map(({ name, integers: form }) => [name, form]));
   const graph = rewriteGraph(context.encoder, { products: formsOf(products, () => 'stored'), tables: new Map(), probes });
@@ -145,6 +157,7 @@ async function worstFirst(context: CalibrationContext, integers: ReadonlyMap<str
     signal?.throwIfAborted();
     const found = await encoder.run({ pixel_values: stack([picture]) }, { outputs });
     for (const { name } of products) errors.set(name, (errors.get(name) ?? 0) + Number(found[`error.${name}`]?.data[0]));
+    context.onPictures(1);
   }
   const errorOf = (name: string): number => errors.get(name) ?? NaN;
   return products.map(({ name }) => name).sort((a, b) => (Number.isNaN(errorOf(a)) ? -1 : Number.isNaN(errorOf(b)) ? 1 : errorOf(b) - errorOf(a)));

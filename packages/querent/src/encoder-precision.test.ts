@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { MODELS, writeTinyModel } from '../test/tiny-models.ts';
-import type { Querent } from './index.ts';
+import type { LoadProgress, Querent } from './index.ts';
 import { createQuerent } from './index.ts';
 import { cosine } from './encoder-calibration.ts';
 import { inspectModel } from './inspect.ts';
@@ -80,6 +80,23 @@ test('a bar that integers do not reach leaves products out of them; the pictures
   // What the calibration tried and did not choose is gone.
   const ofBlocks = [...(await cache()).keys()].filter((name) => /^encoder-blocks-\w+\.safetensors$/.test(name));
   expect(ofBlocks).toHaveLength(encoderPrecision!.blocks.length === 0 ? 0 : 1);
+});
+
+test('a first load tells how far it is, the next has nothing to tell', async () => {
+  const events: LoadProgress[] = [];
+  const load = { precision: 'int8', calibration: { cosine: 0.99999999, images: [photos[2]!] }, onProgress: (event: LoadProgress) => void events.push(event) } as const;
+  await rm(join(beside, '.querent'), { recursive: true, force: true });
+  await querent.load(model, load);
+  for (const what of ['quantising', 'calibrating'] as const) {
+    const told = events.filter((event) => event.what === what);
+    expect(told.length, what).toBeGreaterThan(2);
+    for (const { done, total } of told) expect(done).toBeLessThanOrEqual(total);
+  }
+  const pictures = events.filter(({ what }) => what === 'calibrating').map(({ done }) => done);
+  expect(pictures).toEqual(pictures.toSorted((a, b) => a - b));
+  events.length = 0;
+  await querent.load(model, load);
+  expect(events).toEqual([]);
 });
 
 test('what is no calibration is refused before anything is made', async () => {

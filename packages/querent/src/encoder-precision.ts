@@ -16,6 +16,8 @@ import type { Product, ProductForm } from './encoder-calibration.ts';
 import { calibrateEncoder } from './encoder-calibration.ts';
 import type { LargestInteger } from './integer-range.ts';
 import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
+import { progressOf } from './load-progress.ts';
+import type { OnLoadProgress } from './load-progress.ts';
 import type { ModelParts } from './model-parts.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
 import type { WeightForm } from './precision-graph.ts';
@@ -69,6 +71,7 @@ export interface EncoderContext extends CalibrationOptions {
   readonly beside: string;
   /** What is still being checked, see `derivedTensors` of the hub. */
   readonly checks?: Promise<boolean>[];
+  readonly onProgress?: OnLoadProgress;
   readonly signal?: AbortSignal;
 }
 
@@ -79,20 +82,21 @@ export interface EncoderContext extends CalibrationOptions {
  * @throws QuerentError QRT_USAGE for a bar outside (0, 1] or no pictures, QRT_IMAGE… for pictures that cannot be read, QRT_FILE when no cache can be written.
  */
 export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder | undefined> {
-  const { engine, parts, graph, available, beside, images, cosine: bar = DEFAULT_BAR, signal } = context;
+  const { engine, parts, graph, available, beside, images, cosine: bar = DEFAULT_BAR, signal, onProgress } = context;
   if (!(bar > 0 && bar <= 1)) throw new QuerentError('QRT_USAGE', `The cosine to be reached is ${bar}; expected a number above 0 and at most 1.`);
   if (images?.length === 0) throw new QuerentError('QRT_USAGE', 'A calibration was given no pictures.', { fix: 'Leave them out to take those that come with the package.' });
   const products = productsOf(graph, available);
   if (engine.name !== INTEGER_ENGINE || products.length === 0) return undefined;
   const cache = { beside, ...(signal === undefined ? {} : { signal }) };
+  const making = { ...cache, ...progressOf('quantising', onProgress) };
   const key = await keyOf(products.map(({ name }) => name), available);
   let later = context.checks === undefined ? {} : { checks: context.checks };
   const largest = await largestInteger(engine);
   const blocksOf = (some: typeof products): ReturnType<typeof derivedTensors> =>
-    derivedTensors(some.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...cache, ...later, kind: 'encoder-blocks', key });
+    derivedTensors(some.map(({ name, blocks, isTransposed }) => blockWork(name, dataOf(name, available), blocks, isTransposed)), { ...making, ...later, kind: 'encoder-blocks', key });
   let tried: Awaited<ReturnType<typeof derivedTensors>> | undefined;
   const makers = {
-    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available, largest)), { ...cache, ...later, kind: `encoder-integers-to-${largest}`, key })),
+    integers: once(() => derivedTensors(products.map((product) => integerWork(product, available, largest)), { ...making, ...later, kind: `encoder-integers-to-${largest}`, key })),
     blocks: once(async () => (tried = await blocksOf(products))),
   };
   const bridge = queriesGraph(parts);
@@ -104,7 +108,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   const imagesKey = images === undefined ? 'built in' : (await pixels()).map(({ data }) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex'));
   const document = await derivedDocument({ ...cache, kind: await kindOf(graph, bridge, available), key: [METHOD, processor(), largest, bar, imagesKey] }, async () => {
     later = {}; // what a choice is made by is checked before
-    const { forms, cosine, cosineOfIntegers } = await calibrateEncoder({ engine, encoder: graph, bridge, products, available, pieces: makers, pixels: await pixels(), bar, ...(signal === undefined ? {} : { signal }) });
+    const { forms, cosine, cosineOfIntegers } = await calibrateEncoder({ engine, encoder: graph, bridge, products, available, pieces: makers, pixels: await pixels(), bar, ...progressOf('calibrating', onProgress), ...(signal === undefined ? {} : { signal }) });
     const held = (form: ProductForm): string[] => products.map(({ name }) => name).filter((name) => forms.get(name) === form);
     const chosen: EncoderPrecision = {
       integers: held('integers'), blocks: held('blocks'), stored: held('stored'), cosine: finite(cosine), cosineOfIntegers: finite(cosineOfIntegers), bar,

@@ -5,6 +5,7 @@ export type { PipelineOptions, RunTaskOptions, TaskPipeline, TaskStreamEvent, Ta
 // The composition root
 export { createQuerent } from './create-querent.ts';
 export type { LoadOptions, Querent, QuerentOptions } from './create-querent.ts';
+export type { LoadProgress } from './load-progress.ts';
 export { PRECISIONS } from './precision.ts';
 export type { CalibrationOptions, EncoderPrecision } from './encoder-precision.ts';
 export type { Precision } from './precision.ts';

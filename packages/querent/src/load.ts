@@ -7,6 +7,7 @@ import type { DownloadEvent, Tokenizer } from '@querent/hub';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
 import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
+import type { OnLoadProgress } from './load-progress.ts';
 import { modelGraphs } from './model-graphs.ts';
 import { openParts, readsInstruction } from './model-parts.ts';
 import type { RecipeObject } from './model-source.ts';
@@ -29,6 +30,7 @@ export interface LoadContext {
   readonly calibration?: CalibrationOptions;
   readonly signal?: AbortSignal;
   readonly onDownload?: (event: DownloadEvent) => void;
+  readonly onProgress?: OnLoadProgress;
   /** Called when the model is disposed. */
   readonly onDispose?: (model: VisionLanguageModel) => void;
 }
@@ -46,7 +48,7 @@ export async function loadModel(from: string | RecipeObject, context: LoadContex
 
 /** @returns undefined when a check failed; then nothing is held */
 async function loadOnce(from: string | RecipeObject, context: LoadContext, checks: Promise<boolean>[] | undefined): Promise<VisionLanguageModel | undefined> {
-  const { registry, engine, baseDir, precision, calibration, signal, onDownload, onDispose = () => undefined } = context;
+  const { registry, engine, baseDir, precision, calibration, signal, onDownload, onProgress, onDispose = () => undefined } = context;
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = await openParts(source, registry);
@@ -59,6 +61,7 @@ async function loadOnce(from: string | RecipeObject, context: LoadContext, check
     ...(checks === undefined ? {} : { checks }),
     ...(precision === undefined ? {} : { precision }),
     ...(calibration === undefined ? {} : { calibration }),
+    ...(onProgress === undefined ? {} : { onProgress }),
     ...(signal === undefined ? {} : { signal }),
   });
   const executables = new Executables(engine, graphs, available, source.name);

@@ -6,6 +6,7 @@ import type { GraphName, ModelGraphs } from './model-graphs.ts';
 import { LANGUAGE_SCOPE, VISION_SCOPE } from './model-graphs.ts';
 import type { ModelParts } from './model-parts.ts';
 import type { ModelSource } from './model-source.ts';
+import type { OnLoadProgress } from './load-progress.ts';
 import type { Precision } from './precision.ts';
 import { holdWeights } from './precision.ts';
 
@@ -24,6 +25,7 @@ export interface HoldOptions {
   readonly engine: Engine;
   /** What is still being checked, see `derivedTensors` of the hub. */
   readonly checks?: Promise<boolean>[];
+  readonly onProgress?: OnLoadProgress;
   readonly signal?: AbortSignal;
 }
 
@@ -34,11 +36,11 @@ export async function heldModel(
   built: ModelGraphs,
   available: ReadonlyMap<string, ParameterData>,
   main: readonly GraphName[],
-  { precision, calibration, engine, checks, signal }: HoldOptions,
+  { precision, calibration, engine, checks, signal, onProgress }: HoldOptions,
 ): Promise<HeldModel> {
   const { languageModel } = parts;
   const beside = source.origins.text_config.folder;
-  const given = { ...(checks === undefined ? {} : { checks }), ...(signal === undefined ? {} : { signal }) };
+  const given = { ...(checks === undefined ? {} : { checks }), ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
   const isSmall = precision === 'int8' || precision === 'int4';
   const encoder = isSmall && main.includes('encoder') ? await heldEncoder({ engine, parts, graph: built.encoder(), available, beside, ...calibration, ...given }) : undefined;
   const graphs: ModelGraphs = encoder === undefined ? built : { ...built, encoder: () => encoder.graph };

@@ -15,6 +15,8 @@ import type { FileTensor, Graph, ParameterData, TensorData } from '@querent/core
 import { isFileTensor, viewAs } from '@querent/core';
 import type { DerivedTensors, GgufFileTensor, NBits, QuantisedMatrix } from '@querent/hub';
 import { derivedTensors, float32ToFloat16, hasGgufBlocks, isGgufTensor, loadGgufBlocks, quantiseMatrix, toFloat32 } from '@querent/hub';
+import { progressOf } from './load-progress.ts';
+import type { OnLoadProgress } from './load-progress.ts';
 import type { BlockForm, HalfForm, WeightForm } from './precision-graph.ts';
 import { PIECES, isProduct, rewriteGraph } from './precision-graph.ts';
 import type { WeightGroup } from './precision-groups.ts';
@@ -37,6 +39,7 @@ export interface PrecisionOptions {
   readonly beside: string;
   /** What is still being checked, see `derivedTensors` of the hub. */
   readonly checks?: Promise<boolean>[];
+  readonly onProgress?: OnLoadProgress;
   readonly signal?: AbortSignal;
 }
 
@@ -106,7 +109,7 @@ export async function holdWeights(graphs: readonly Graph[], available: ReadonlyM
     if (!isCovered && isGgufTensor(data)) works.push(floatWork(name, data)); // engines read no blocks where floats are asked for
   }
   if (works.length === 0 && pieces.size === 0) return { available, rewrite: (graph) => graph };
-  const made = works.length === 0 ? new Map<string, FileTensor>() : await derivedTensors(works, { beside: options.beside, kind: precision ?? 'stored', key: await keyOf(usage.keys(), available), ...(options.checks === undefined ? {} : { checks: options.checks }), ...(signal === undefined ? {} : { signal }) });
+  const made = works.length === 0 ? new Map<string, FileTensor>() : await derivedTensors(works, { beside: options.beside, kind: precision ?? 'stored', key: await keyOf(usage.keys(), available), ...(options.checks === undefined ? {} : { checks: options.checks }), ...progressOf('quantising', options.onProgress), ...(signal === undefined ? {} : { signal }) });
   const held = new Map<string, ParameterData>([...available, ...pieces, ...made]);
   for (const [name, { rows, columns }] of shared) {
     // The same bytes seen as a table.
