@@ -15,8 +15,8 @@ import { packError } from './protocol.ts';
 import type { OnnxExecutable } from './session.ts';
 
 /**
- * How much less urgent than the caller's thread this one is: as much as there is. With 5 the caller's event loop waited up to 37 ms for a core, with 10 up
- * to 29, with 19 up to 20 (a thousand photographs on two cores), and as many photographs were captioned.
+ * How much less urgent than the caller's thread this one is: as much as there is. With 5 and with 10 the caller's event loop waited 25 to 37 ms for a core at
+ * the longest, with 19 mostly 16 to 20 (a thousand photographs on two cores), and as many photographs were captioned.
  */
 const POLITENESS = 19;
 
