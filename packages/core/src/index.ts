@@ -153,3 +153,7 @@ export { createMetrics } from './flow/metrics.ts';
 export type { Metrics, MetricsOptions, StageMetrics } from './flow/metrics.ts';
 export { createMeter, withProgress } from './flow/progress.ts';
 export type { Progress, ProgressEvent, ProgressMeter, ProgressOptions, WithProgressOptions } from './flow/progress.ts';
+
+// Inner loops in WebAssembly
+export { openKernel } from './wasm-kernel.ts';
+export type { KernelMemory } from './wasm-kernel.ts';

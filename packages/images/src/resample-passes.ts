@@ -3,17 +3,12 @@
  * vectors (`wasm/build.mjs`), fed in strips of about a megabyte, so that its memory stays small however large the picture.
  * Each pass is a generator that yields between strips: a caller that must not block takes a breath there.
  */
+import { openKernel } from '@querent/core';
+import type { KernelMemory } from '@querent/core';
 import type { Coefficients } from './resample-coefficients.ts';
 import { RESAMPLE_KERNEL } from './resample-kernel.ts';
 
-/** The part of the platform's WebAssembly that is used here; its types come only with the DOM's. */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: object };
-};
-
-interface Kernel {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+interface Kernel extends KernelMemory {
   horizontal(src: number, stride: number, rows: number, dst: number, width: number, bounds: number, weights: number, pairs: number): void;
   vertical(src: number, stride: number, height: number, dst: number, bounds: number, weights: number, pairs: number): void;
 }
@@ -26,15 +21,12 @@ const KEPT_MEMORY_BYTES = 16 << 20;
 /** Vectors are loaded whole: they reach past the last pixel. */
 const SLACK = 16;
 
-let compiled: object | undefined;
 let kept: Kernel | undefined;
 
 /** A kernel with room for `bytes`. One of ordinary size is kept; a huge one is left to the garbage collector. */
 function kernelWith(bytes: number): Kernel {
-  compiled ??= new WebAssembly.Module(Buffer.from(RESAMPLE_KERNEL, 'base64'));
   let kernel = bytes <= KEPT_MEMORY_BYTES ? kept : undefined;
-  // The module's exports are what wasm/build.mjs declares.
-  kernel ??= new WebAssembly.Instance(compiled).exports as Kernel;
+  kernel ??= openKernel<Kernel>(RESAMPLE_KERNEL);
   if (bytes <= KEPT_MEMORY_BYTES) kept = kernel;
   const missing = bytes - kernel.memory.buffer.byteLength;
   if (missing > 0) kernel.memory.grow(Math.ceil(missing / 65_536));

@@ -7,9 +7,8 @@
 //
 // Tables: `bounds` holds for each output position the byte where its taps start and its number of tap pairs (2 x i32);
 // `weights` holds for each position `pairs` times (hi0, hi1, lo0, lo1) (4 x i16).
-import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import wabt from 'wabt';
+import { kernelFile, writeKernel } from '../../../scripts/wasm-kernel.mjs';
 
 const lanes = (n) => Array.from({ length: n }, (_, i) => i);
 const each = (n, line) => lanes(n).map(line).join('\n');
@@ -103,15 +102,6 @@ const source = `(module
 )`;
 
 /** The TypeScript file that holds the assembled bytes. */
-export async function assemble() {
-  const { parseWat } = await wabt();
-  const module = parseWat('resample.wat', source, { simd: true });
-  module.validate();
-  const base64 = Buffer.from(module.toBinary({}).buffer).toString('base64');
-  const lines = base64.match(/.{1,116}/g).map((line) => `  '${line}'`).join(' +\n');
-  return `/** Bytes of the resampler's WebAssembly, base64. Written by \`wasm/build.mjs\`, which holds the source: edit that. */\nexport const RESAMPLE_KERNEL: string =\n${lines};\n`;
-}
+export const assemble = () => kernelFile(wabt, { source, of: "the resampler's", constant: 'RESAMPLE_KERNEL' });
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(fileURLToPath(new URL('../src/resample-kernel.ts', import.meta.url)), await assemble());
-}
+await writeKernel(import.meta.url, '../src/resample-kernel.ts', assemble);

@@ -15,7 +15,7 @@ import { builtInImages } from './calibration-images.ts';
 import type { Product, ProductForm } from './encoder-calibration.ts';
 import { calibrateEncoder } from './encoder-calibration.ts';
 import type { LargestInteger } from './integer-range.ts';
-import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
+import { largestInteger } from './integer-range.ts';
 import { progressOf } from './load-progress.ts';
 import type { OnLoadProgress } from './load-progress.ts';
 import type { ModelParts } from './model-parts.ts';
@@ -57,6 +57,8 @@ export interface HeldEncoder {
   readonly chosen: EncoderPrecision;
 }
 
+/** The engine whose integers these are. */
+const ENGINE = 'onnxruntime:cpu';
 const DEFAULT_BAR = 0.999;
 /** Raised when the search or what it compares changes. */
 const METHOD = 1;
@@ -86,7 +88,7 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   if (!(bar > 0 && bar <= 1)) throw new QuerentError('QRT_USAGE', `The cosine to be reached is ${bar}; expected a number above 0 and at most 1.`);
   if (images?.length === 0) throw new QuerentError('QRT_USAGE', 'A calibration was given no pictures.', { fix: 'Leave them out to take those that come with the package.' });
   const products = productsOf(graph, available);
-  if (engine.name !== INTEGER_ENGINE || products.length === 0) return undefined;
+  if (engine.name !== ENGINE || products.length === 0) return undefined;
   const cache = { beside, ...(signal === undefined ? {} : { signal }) };
   const making = { ...cache, ...progressOf('quantising', onProgress) };
   const key = await keyOf(products.map(({ name }) => name), available);
@@ -133,6 +135,11 @@ export async function heldEncoder(context: EncoderContext): Promise<HeldEncoder 
   }
   if (tried !== undefined && inBlocks.length < products.length) await removeDerived(tried); // a calibration asked for all, once
   return { graph: rewriteGraph(graph, { products: forms, tables: new Map() }), pieces, chosen };
+}
+
+/** Asks ahead for what {@link heldEncoder} will ask for: the engine's thread answers while the caller's builds graphs. */
+export function askIntegerRange(engine: Engine, graph: Graph, available: ReadonlyMap<string, ParameterData>): void {
+  if (engine.name === ENGINE && productsOf(graph, available).length > 0) largestInteger(engine).catch(() => undefined); // who needs it is told
 }
 
 /** What earlier loads chose for an encoder as it lies there now, on this processor. */

@@ -7,9 +7,6 @@ import type { Engine, TensorData } from '@querent/core';
 import { float32 } from '@querent/core';
 import { createGraph, dynamicQuantizeMatMul } from '@querent/graph';
 
-/** The engine that has such products. */
-export const INTEGER_ENGINE = 'onnxruntime:cpu';
-
 /** The largest weight: 127, or 63 where sums of two products are cut off. */
 export type LargestInteger = 127 | 63;
 

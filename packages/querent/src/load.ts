@@ -6,7 +6,6 @@ import type { Engine, ModelCapability, PluginRegistry } from '@querent/core';
 import type { DownloadEvent, Tokenizer } from '@querent/hub';
 import { loadTokenizer } from '@querent/hub';
 import { Executables } from './executables.ts';
-import { INTEGER_ENGINE, largestInteger } from './integer-range.ts';
 import type { OnLoadProgress } from './load-progress.ts';
 import { modelGraphs } from './model-graphs.ts';
 import { openParts, readsInstruction } from './model-parts.ts';
@@ -14,7 +13,9 @@ import type { RecipeObject } from './model-source.ts';
 import { openSource } from './model-source.ts';
 import { matchWeights } from './model-weights.ts';
 import { heldModel } from './model-held.ts';
+import { askIntegerRange } from './encoder-precision.ts';
 import type { CalibrationOptions } from './encoder-precision.ts';
+import { isQuantised } from './precision.ts';
 import type { Precision } from './precision.ts';
 import { VisionLanguageModel } from './vision-language-model.ts';
 
@@ -52,9 +53,8 @@ async function loadOnce(from: string | RecipeObject, context: LoadContext, check
   signal?.throwIfAborted();
   const source = await openSource(from, baseDir, { ...(signal === undefined ? {} : { signal }), ...(onDownload === undefined ? {} : { onDownload }) });
   const parts = await openParts(source, registry);
-  // Asked for below: the engine's thread answers while this one builds graphs.
-  if (engine.name === INTEGER_ENGINE && (precision === 'int8' || precision === 'int4')) largestInteger(engine).catch(() => undefined);
   const built = modelGraphs(parts, (name) => source.parameters.has(name));
+  if (isQuantised(precision)) askIntegerRange(engine, built.encoder(), source.parameters);
   const { available: stored, capabilities: askCapabilities, main, extra } = await matchWeights(source, parts, built, signal);
   const { graphs, available, encoderPrecision } = await heldModel(source, parts, built, stored, main, {
     engine,

@@ -8,7 +8,7 @@ import type { ModelParts } from './model-parts.ts';
 import type { ModelSource } from './model-source.ts';
 import type { OnLoadProgress } from './load-progress.ts';
 import type { Precision } from './precision.ts';
-import { holdWeights } from './precision.ts';
+import { holdWeights, isQuantised } from './precision.ts';
 
 export interface HeldModel {
   readonly graphs: ModelGraphs;
@@ -41,8 +41,7 @@ export async function heldModel(
   const { languageModel } = parts;
   const beside = source.origins.text_config.folder;
   const given = { ...(checks === undefined ? {} : { checks }), ...(onProgress === undefined ? {} : { onProgress }), ...(signal === undefined ? {} : { signal }) };
-  const isSmall = precision === 'int8' || precision === 'int4';
-  const encoder = isSmall && main.includes('encoder') ? await heldEncoder({ engine, parts, graph: built.encoder(), available, beside, ...calibration, ...given }) : undefined;
+  const encoder = isQuantised(precision) && main.includes('encoder') ? await heldEncoder({ engine, parts, graph: built.encoder(), available, beside, ...calibration, ...given }) : undefined;
   const graphs: ModelGraphs = encoder === undefined ? built : { ...built, encoder: () => encoder.graph };
   const stored = new Set(encoder?.chosen.stored);
   const held = await holdWeights(main.map((name) => graphs[name]()), available, {

@@ -26,6 +26,11 @@ import { groupsOf } from './precision-groups.ts';
 export type Precision = 'fp32' | 'fp16' | 'int8' | 'int4';
 export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'int8', 'int4'];
 
+/** Are weights made smaller? */
+export function isQuantised(precision: Precision | undefined): boolean {
+  return precision === 'int8' || precision === 'int4';
+}
+
 /** Which part of a model a weight belongs to, as far as precision goes: a bridge is `trained`. */
 export type WeightPart = 'language' | 'vision' | 'trained';
 

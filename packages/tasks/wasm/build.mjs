@@ -4,9 +4,8 @@
 // For each image: the dot products of its int8 vectors with an int16 query, each times the vector's scale; their largest and
 // their sum are stored. i32x4.dot_i16x8_s multiplies eight pairs and adds them in twos: with |query| <= 8191 and unit vectors
 // no lane can overflow (Cauchy-Schwarz: |sum| <= 127 * 8191 * sqrt(n) stays below 2^31 for n < 4,000,000).
-import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import wabt from 'wabt';
+import { kernelFile, writeKernel } from '../../../scripts/wasm-kernel.mjs';
 
 const source = `(module
   (memory (export "memory") 1)
@@ -52,15 +51,6 @@ const source = `(module
 )`;
 
 /** The TypeScript file that holds the assembled bytes. */
-export async function assemble() {
-  const { parseWat } = await wabt();
-  const module = parseWat('scan.wat', source, { simd: true });
-  module.validate();
-  const base64 = Buffer.from(module.toBinary({}).buffer).toString('base64');
-  const lines = base64.match(/.{1,116}/g).map((line) => `  '${line}'`).join(' +\n');
-  return `/** Bytes of the search's WebAssembly, base64. Written by \`wasm/build.mjs\`, which holds the source: edit that. */\nexport const SCAN_KERNEL: string =\n${lines};\n`;
-}
+export const assemble = () => kernelFile(wabt, { source, of: "the search's", constant: 'SCAN_KERNEL' });
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(fileURLToPath(new URL('../src/index-store/scan-kernel.ts', import.meta.url)), await assemble());
-}
+await writeKernel(import.meta.url, '../src/index-store/scan-kernel.ts', assemble);

@@ -3,6 +3,8 @@
  * the square root (torch.optim.AdamW). In float32 as torch's, by WebAssembly with 128-bit vectors (`wasm/build.mjs`) over strips that stay in
  * the processor's cache: a plain loop in JavaScript takes 2.7 times as long, which was a seventh of a training step.
  */
+import { openKernel } from '@querent/core';
+import type { KernelMemory } from '@querent/core';
 import { ADAMW_KERNEL } from './adamw-kernel.ts';
 import type { TrainedParameter } from './optimisers.ts';
 
@@ -14,14 +16,7 @@ export interface AdamWOptions {
 
 export const ADAMW_DEFAULTS: AdamWOptions = { betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.05 };
 
-/** The part of the platform's WebAssembly that is used here; its types come only with the DOM's. */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: object };
-};
-
-interface Kernel {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+interface Kernel extends KernelMemory {
   /** Byte addresses, then numbers. */
   step(p: number, m: number, v: number, g: number, end: number, ...numbers: number[]): void;
 }
@@ -42,8 +37,7 @@ interface Workbench {
 let workbench: Workbench | undefined;
 
 function openWorkbench(): Workbench {
-  // The module's exports are what wasm/build.mjs declares.
-  const kernel = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(ADAMW_KERNEL, 'base64'))).exports as Kernel;
+  const kernel = openKernel<Kernel>(ADAMW_KERNEL);
   kernel.memory.grow(Math.ceil((4 * STRIP_BYTES) / PAGE_BYTES) - 1); // it begins with one
   const strip = (i: number): Float32Array => new Float32Array(kernel.memory.buffer, i * STRIP_BYTES, STRIP);
   return { kernel, values: strip(0), first: strip(1), second: strip(2), gradient: strip(3) };

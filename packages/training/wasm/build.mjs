@@ -3,9 +3,8 @@
 //
 // Four elements at a time, in float32 as torch's: p, m, v and g are byte addresses of as many floats each, `end` is where p ends. What lies
 // between the last element and the next multiple of four is computed too and means nothing.
-import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import wabt from 'wabt';
+import { kernelFile, writeKernel } from '../../../scripts/wasm-kernel.mjs';
 
 const numbers = ['beta1', 'rest1', 'beta2', 'rest2', 'keep', 'size', 'correction', 'epsilon'];
 const pointers = ['p', 'm', 'v', 'g'];
@@ -38,15 +37,6 @@ const source = `(module
 )`;
 
 /** The TypeScript file that holds the assembled bytes. */
-export async function assemble() {
-  const { parseWat } = await wabt();
-  const module = parseWat('adamw.wat', source, { simd: true });
-  module.validate();
-  const base64 = Buffer.from(module.toBinary({}).buffer).toString('base64');
-  const lines = base64.match(/.{1,116}/g).map((line) => `  '${line}'`).join(' +\n');
-  return `/** Bytes of AdamW's WebAssembly, base64. Written by \`wasm/build.mjs\`, which holds the source: edit that. */\nexport const ADAMW_KERNEL: string =\n${lines};\n`;
-}
+export const assemble = () => kernelFile(wabt, { source, of: "AdamW's", constant: 'ADAMW_KERNEL' });
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(fileURLToPath(new URL('../src/adamw-kernel.ts', import.meta.url)), await assemble());
-}
+await writeKernel(import.meta.url, '../src/adamw-kernel.ts', assemble);

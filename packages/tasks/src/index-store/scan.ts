@@ -2,26 +2,19 @@
  * A block of quantised images in memory of its own, and the search over it: WebAssembly with 128-bit vectors
  * (`wasm/build.mjs`). Blocks are small enough that one is scanned in a few milliseconds: a caller takes a breath between them.
  */
+import { openKernel } from '@querent/core';
+import type { KernelMemory } from '@querent/core';
 import { BLOCK, paddedLength, quantiseQuery } from './quantise.ts';
 import type { QuantisedVectors } from './quantise.ts';
 import { SCAN_KERNEL } from './scan-kernel.ts';
 
-/** The part of the platform's WebAssembly that is used here; its types come only with the DOM's. */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: object };
-};
-
-interface Kernel {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+interface Kernel extends KernelMemory {
   scan(vectors: number, scales: number, query: number, step: number, images: number, queries: number, blocks: number, largest: number, sums: number): void;
 }
 
 /** Bytes of vectors in a block, about. */
 const BLOCK_BYTES = 32 << 20;
 const PAGE = 65_536;
-
-let compiled: object | undefined;
 
 /** Rows that fit one block. */
 export function rowsPerBlock(queries: number, shared: number): number {
@@ -54,8 +47,7 @@ export class ScanBlock {
     this.capacity = capacity;
     this.#queries = queries;
     this.#padded = paddedLength(shared);
-    compiled ??= new WebAssembly.Module(Buffer.from(SCAN_KERNEL, 'base64'));
-    this.#kernel = new WebAssembly.Instance(compiled).exports as Kernel; // its exports are what wasm/build.mjs declares
+    this.#kernel = openKernel<Kernel>(SCAN_KERNEL);
     const scales = capacity * queries * this.#padded;
     const query = align(scales + 4 * capacity * queries);
     const largest = query + 2 * queries * this.#padded;

@@ -153,7 +153,8 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const begunFrom = initFolder(recipe, options);
   const init = begunFrom === undefined ? undefined : await openModelFolder(begunFrom);
   const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
-  const encoder = encoderOf((await openModelFolder(resolve(options.recipeFolder, recipe.encoder))).config, options.plugins);
+  const encoderFolder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
+  const encoder = encoderOf(encoderFolder.config, options.plugins);
   const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins, encoder.plugin.width(encoder.config));
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
   const objectives = chooseObjectives('objectives' in recipe ? recipe.objectives : undefined, options.plugins.objective);
@@ -166,7 +167,7 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
     if (note !== undefined) yield { type: 'note', text: note };
   }
   const pictures = { folder: join(options.dataFolder, recipe.images), filenames: images.map((image) => image.filename) };
-  const cache = yield* cachedPictures(resolve(options.recipeFolder, recipe.encoder), recipe.views, pictures, options);
+  const cache = yield* cachedPictures(encoderFolder, recipe.views, pictures, options);
   try {
     return await runOver({ bridge, images, cache, initial, objectives, language }, recipe, options);
   } catch (error) {

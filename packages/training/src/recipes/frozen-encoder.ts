@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { EncoderConfig, EncoderPlugin, Graph, ParameterSet } from '@querent/core';
 import { validate } from '@querent/core';
 import { createGraph } from '@querent/graph';
-import { loadTensors, openModelFolder } from '@querent/hub';
+import { loadTensors } from '@querent/hub';
 import type { JsonObject, ModelFolder } from '@querent/hub';
 import type { ImageProcessor } from '@querent/images';
 import { createImageProcessor } from '@querent/images';
@@ -74,9 +74,8 @@ export async function* watched(
   }
 }
 
-/** The features of pictures, from the cache or computed now: opens the encoder of a folder for it. @throws QuerentError QRT_FILE, QRT_IMAGE, and what the encoder's `open` does. */
-export async function* cachedPictures(encoderFolder: string, views: ViewOptions, pictures: PictureList, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
-  const folder = await openModelFolder(encoderFolder);
+/** The features of pictures, from the cache or computed now: opens the folder's encoder for it. @throws QuerentError QRT_FILE, QRT_IMAGE, and what the encoder's `open` does. */
+export async function* cachedPictures(folder: ModelFolder, views: ViewOptions, pictures: PictureList, options: TrainRecipeOptions): AsyncGenerator<RecipeEvent, FeatureCache> {
   const { encoder, weights } = await openEncoder(folder, options.plugins);
   await using executable = await options.engine.compile(encoderGraph(encoder), weights);
   const { cacheFolder } = options;

@@ -92,7 +92,7 @@ export async function* prepareVqaRecipe(recipe: VqaRecipe, options: TrainRecipeO
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const parts = await openParts(recipe, options, at);
   const { pictures, questions } = await readQuestions(recipe.questions, { dataFolder: options.dataFolder, cacheFolder: options.cacheFolder, part: 'train' });
-  const cache = yield* cachedPictures(at(recipe.encoder), recipe.views, pictures, options);
+  const cache = yield* cachedPictures(await openModelFolder(at(recipe.encoder)), recipe.views, pictures, options);
   const close = (): Promise<void> => cache.close();
   let run: ReturnType<typeof prepareVqa>;
   try {
