@@ -188,9 +188,17 @@ export class OnnxExecutable implements Executable {
 /** Copies below this are left to the garbage collector: a decoding step has many small ones. */
 const LET_GO_BYTES = 2 ** 20;
 
+/** Larger than any hole that the heap may have. */
+const PLUG_BYTES = 2 ** 21;
+
+/** What lies behind the copies in the heap, see `letGo`: taken when the second answer is there, as glibc maps the first one's apart. */
+const plugs: (ArrayBuffer | null)[] = [];
+
 /**
  * onnxruntime-node writes a preallocated output where it should and then answers with a copy of it, which would wait for the garbage
- * collector: gigabytes after some steps of a training. A buffer that is sent away and never received is freed at once.
+ * collector: gigabytes after some steps of a training. A buffer that is sent away and never received is freed at once. The next answer
+ * takes the same memory again, so it should stay ours: glibc gives the free end of its heap back to the system, and with that every
+ * page of every step is new, which cost a twentieth of a training step. Something small that lies behind keeps it from being the end.
  */
 function letGo(results: InferenceSession.ReturnType, into: Readonly<Record<string, TensorData>>): void {
   const targets = new Set(Object.values(into).map(({ data }) => data.buffer));
@@ -200,6 +208,7 @@ function letGo(results: InferenceSession.ReturnType, into: Readonly<Record<strin
     if (buffer instanceof ArrayBuffer && buffer.byteLength >= LET_GO_BYTES && !targets.has(buffer)) buffers.add(buffer);
   }
   if (buffers.size === 0) return;
+  if (plugs.length < 2) plugs.push(plugs.length === 0 ? null : new ArrayBuffer(PLUG_BYTES));
   const { port1, port2 } = new MessageChannel();
   port1.postMessage(null, [...buffers]);
   port1.close();

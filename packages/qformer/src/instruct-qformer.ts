@@ -6,7 +6,7 @@
  * The layers are those of `twin-transformer.ts`; the checkpoint keeps embeddings and their norm under `qformer.embeddings`.
  */
 import type { Bridge, BridgeBuildOptions, BridgeEncoding, BridgePlugin, BridgeText, Scope, Tensor } from '@querent/core';
-import { DEFAULT_STD, add, embedding, expand, layerNorm, slice } from '@querent/graph';
+import { DEFAULT_STD, add, embedding, layerNorm, slice } from '@querent/graph';
 import { bertStart } from './bert.ts';
 import type { QFormerConfig } from './config.ts';
 import { INSTRUCT_QFORMER_DEFAULTS, QFORMER_TOP_LEVEL_KEYS, instructQformerConfigSchema } from './config.ts';
@@ -34,10 +34,7 @@ export function instructQformer(g: Scope, config: QFormerConfig, options: Bridge
   /** Queries and text pass through one norm; only text has positions, from 0 on. */
   const embed = (x: Tensor): Tensor => dropout(layerNorm(embeddings.scope('layernorm'), x, config.layer_norm_eps));
 
-  function embedQueries(batch: Tensor): Tensor {
-    const tokens = g.parameter('query_tokens', [1, queries, hidden], { initialiser: NORMAL });
-    return embed(expand(tokens, [batch.shape[0]!, queries, hidden])); // [batch, queries, hidden]
-  }
+  const embedQueries = (): Tensor => embed(g.parameter('query_tokens', [1, queries, hidden], { initialiser: NORMAL })); // [1, queries, hidden]
 
   function embedText({ inputIds }: BridgeText): Tensor {
     const words = embedding(embeddings.scope('word_embeddings'), inputIds, config.vocab_size, hidden);
@@ -47,7 +44,7 @@ export function instructQformer(g: Scope, config: QFormerConfig, options: Bridge
 
   function withText(features: Tensor, text: BridgeText): Omit<Pass, 'wanted'> {
     const mask = paddingMask(text.attentionMask, queries);
-    return { queries: embedQueries(text.inputIds), text: embedText(text), queryMask: mask, textMask: mask, image: image(features) };
+    return { queries: embedQueries(), text: embedText(text), queryMask: mask, textMask: mask, image: image(features) };
   }
 
   /** Both streams to the end: HF's checkpoints hold the text's last feed-forward too, though only the queries go on. */
@@ -59,7 +56,7 @@ export function instructQformer(g: Scope, config: QFormerConfig, options: Bridge
         const { output, crossAttentions } = joint(features, text);
         return { queries: slice(output, 1, 0, queries), pastKeyValues: [], crossAttentions };
       }
-      const { output, keyValues, crossAttentions } = twinTransformer(root, { queries: embedQueries(features), image: image(features), wanted: 'queries' }, setting);
+      const { output, keyValues, crossAttentions } = twinTransformer(root, { queries: embedQueries(), image: image(features), wanted: 'queries' }, setting);
       return { queries: output, pastKeyValues: keyValues, crossAttentions };
     },
     readJointly: (features, text) => joint(features, text).output,

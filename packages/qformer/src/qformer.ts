@@ -24,7 +24,7 @@ import type {
 } from '@querent/core';
 import { QuerentError } from '@querent/core';
 import {
-  add, div, embedding, expand, gather, layerNorm, linear, linearWith, matMul, mul, reduceMax, reduceMean, reduceSum, reshape,
+  add, div, embedding, gather, layerNorm, linear, linearWith, matMul, mul, reduceMax, reduceMean, reduceSum, reshape,
   slice, sqrt, squeeze, transpose,
 } from '@querent/graph';
 import { activation } from './activation.ts';
@@ -70,12 +70,17 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
   /** Queries and text pass through one norm; only text has positions, from 0 on. */
   const embed = (x: Tensor): Tensor => dropout(layerNorm(root.scope('layernorm'), x, config.layer_norm_eps));
 
-  function embedQueries(batch: Tensor): Tensor {
-    const tokens = g.parameter('query_tokens', [1, config.num_query_tokens, hidden], { initialiser: normal });
-    return embed(expand(tokens, [batch.shape[0]!, config.num_query_tokens, hidden])); // [batch, queries, hidden]
+  let queries: Tensor | undefined;
+  const embedQueries = (): Tensor => (queries ??= embed(g.parameter('query_tokens', [1, config.num_query_tokens, hidden], { initialiser: normal }))); // [1, queries, hidden]
+
+  const texts = new Map<string, Tensor>();
+  function embedText({ inputIds }: BridgeText): Tensor {
+    const known = texts.get(inputIds.name) ?? embedTokens(inputIds);
+    texts.set(inputIds.name, known);
+    return known;
   }
 
-  function embedText({ inputIds }: BridgeText): Tensor {
+  function embedTokens(inputIds: Tensor): Tensor {
     const words = embedding(g.scope('embeddings', 'word_embeddings'), inputIds, config.vocab_size, hidden, std);
     const table = g.parameter('embeddings.position_embeddings.weight', [config.max_position_embeddings, hidden], { initialiser: normal });
     return embed(add(words, slice(table, 0, 0, inputIds.shape[1]!))); // [batch, tokens, hidden]
@@ -94,11 +99,13 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
     return twinTransformer(root, { text: embedText(text), textMask: paddingMask(text.attentionMask, 0), wanted: 'text' }, setting).output;
   }
 
-  /** Queries and text see each other; `rows` picks the image of each text. */
-  function fuse(features: Tensor, text: BridgeText, rows?: Tensor): PassResult {
-    const seen = image(features).map((kv) => (kv === undefined || rows === undefined ? kv : { keys: gather(kv.keys, rows), values: gather(kv.values, rows) }));
+  /** Queries and text see each other; `images` and `texts` pick what each row is of. */
+  function fuse(features: Tensor, text: BridgeText, { images, texts: textRows }: MatchOptions = {}): PassResult {
+    const pick = (x: Tensor, rows: Tensor | undefined): Tensor => (rows === undefined ? x : gather(x, rows));
+    const seen = image(features).map((kv) => kv && { keys: pick(kv.keys, images), values: pick(kv.values, images) });
     const mask = paddingMask(text.attentionMask, config.num_query_tokens);
-    return twinTransformer(root, { queries: embedQueries(text.inputIds), text: embedText(text), queryMask: mask, textMask: mask, image: seen, wanted: 'queries' }, setting);
+    const pass: Pass = { queries: embedQueries(), text: embedText(text), queryMask: mask, textMask: mask, image: seen, wanted: 'queries' };
+    return twinTransformer(root, textRows === undefined ? pass : { ...pass, textRows }, setting);
   }
 
   return {
@@ -108,7 +115,7 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
         const { output, crossAttentions } = fuse(features, text);
         return { queries: output, pastKeyValues: [], crossAttentions };
       }
-      const { output, keyValues: pastKeyValues, crossAttentions } = twinTransformer(root, { queries: embedQueries(features), image: seen, wanted: 'queries' }, setting);
+      const { output, keyValues: pastKeyValues, crossAttentions } = twinTransformer(root, { queries: embedQueries(), image: seen, wanted: 'queries' }, setting);
       return { queries: output, pastKeyValues, crossAttentions };
     },
 
@@ -128,7 +135,7 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
     },
 
     match(features: Tensor, text: BridgeText, matchOptions: MatchOptions = {}): Tensor {
-      const { output } = fuse(features, text, matchOptions.images);
+      const { output } = fuse(features, text, matchOptions);
       // The mean over the queries of the head is the head of the mean.
       return linear(g.scope('itm_head'), reduceMean(output, [1], false), 2, { std }); // [rows, 2]
     },
@@ -146,7 +153,7 @@ export function qformer(g: Scope, config: QFormerConfig, options: BridgeBuildOpt
     generateTextJointly(features: Tensor, text: BridgeText): Tensor {
       const queryMask = queriesOnlyMask(text.attentionMask, config.num_query_tokens);
       const textMask = prefixCausalMask(text.attentionMask, config.num_query_tokens);
-      const pass: Pass = { queries: embedQueries(features), text: embedText(text), queryMask, textMask, image: image(features), wanted: 'text' };
+      const pass: Pass = { queries: embedQueries(), text: embedText(text), queryMask, textMask, image: image(features), wanted: 'text' };
       return predictTokens(twinTransformer(root, pass, setting).output);
     },
 

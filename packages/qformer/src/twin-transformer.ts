@@ -5,7 +5,7 @@
  */
 import type { KeyValues, Scope, Tensor } from '@querent/core';
 import { QuerentError } from '@querent/core';
-import { add, concat, layerNorm, linear, mergeHeads, scaledDotProductAttention, slice, splitHeads } from '@querent/graph';
+import { add, builderOf, concat, expand, gather, layerNorm, linear, mergeHeads, scaledDotProductAttention, slice, splitHeads } from '@querent/graph';
 import { activation } from './activation.ts';
 import type { QFormerConfig } from './config.ts';
 
@@ -20,22 +20,38 @@ function addAndNorm(g: Scope, x: Tensor, inner: Tensor, { config, dropout }: Set
   return layerNorm(g.scope('LayerNorm'), add(x, dropout(linear(g.scope('dense'), inner, config.hidden_size, { std: config.initializer_range }))), config.layer_norm_eps);
 }
 
+/** One of the three products of attention, in heads: [batch, heads, tokens, headWidth]. Passes that begin with the same stream share it. */
+function project(g: Scope, x: Tensor, { config }: Setting): Tensor {
+  const { hidden_size: hidden, num_attention_heads: heads, initializer_range: std } = config;
+  const made = (): Tensor => splitHeads(linear(g, x, hidden, { std }), heads);
+  return builderOf(g).once(`${g.path}(${x.name})`, made);
+}
+
 /** Keys and values of `x` [batch, tokens, width], in heads. */
-function keyValues(g: Scope, x: Tensor, { config }: Setting): KeyValues {
-  const project = (name: string): Tensor => splitHeads(linear(g.scope(name), x, config.hidden_size, { std: config.initializer_range }), config.num_attention_heads);
-  return { keys: project('key'), values: project('value') }; // [batch, heads, tokens, headWidth]
+function keyValues(g: Scope, x: Tensor, setting: Setting): KeyValues {
+  return { keys: project(g.scope('key'), x, setting), values: project(g.scope('value'), x, setting) };
 }
 
+function eachOf({ keys, values }: KeyValues, change: (x: Tensor) => Tensor): KeyValues {
+  return { keys: change(keys), values: change(values) };
+}
+
+/** Side by side along the tokens; what is the same for the whole batch (1 row) is repeated. */
 function concatKeyValues(parts: readonly KeyValues[]): KeyValues {
-  return { keys: concat(parts.map((part) => part.keys), 2), values: concat(parts.map((part) => part.values), 2) };
+  const whole = parts.find(({ keys }) => keys.shape[0] !== 1);
+  const same = parts.map((part) => (whole === undefined ? part : eachOf(part, (x) => expand(x, [whole.keys.shape[0]!, ...x.shape.slice(1)]))));
+  return { keys: concat(same.map(({ keys }) => keys), 2), values: concat(same.map(({ values }) => values), 2) };
 }
 
-/** Multi-head attention of `x` over `memory`, and its sum and norm (Vaswani 2017; HF `Blip2QFormerAttention`). */
-function attend(g: Scope, x: Tensor, memory: KeyValues, mask: Tensor | undefined, setting: Setting): { x: Tensor; probabilities: Tensor } {
-  const { hidden_size: hidden, num_attention_heads: heads, initializer_range: std } = setting.config;
-  const q = splitHeads(linear(g.scope('attention', 'query'), x, hidden, { std }), heads); // [batch, heads, tokens, headWidth]
+/**
+ * Multi-head attention of `x` over `memory`, and its sum and norm (Vaswani 2017; HF `Blip2QFormerAttention`).
+ *
+ * @param pick picks the batch's rows where `x` holds each only once
+ */
+function attend(g: Scope, x: Tensor, memory: KeyValues, mask: Tensor | undefined, setting: Setting, pick = (rows: Tensor): Tensor => rows): { x: Tensor; probabilities: Tensor } {
+  const q = pick(project(g.scope('attention', 'query'), x, setting)); // [batch, heads, tokens, headWidth]
   const { output, probabilities } = scaledDotProductAttention(q, memory.keys, memory.values, mask === undefined ? {} : { mask });
-  return { x: addAndNorm(g.scope('output'), x, mergeHeads(output), setting), probabilities };
+  return { x: addAndNorm(g.scope('output'), pick(x), mergeHeads(output), setting), probabilities };
 }
 
 /** Two layers and an activation (HF `Blip2QFormerIntermediate` and `…Output`): `_query` for the queries, none for text. */
@@ -47,11 +63,13 @@ function feedForward(g: Scope, x: Tensor, suffix: '' | '_query', setting: Settin
 
 /** One pass through all layers. */
 export interface Pass {
-  /** [batch, queries, hidden], normed. */
+  /** [1, queries, hidden], normed: the same for all images until they look at one. */
   readonly queries?: Tensor;
-  /** [batch, tokens, hidden], normed. */
+  /** [texts, tokens, hidden], normed. */
   readonly text?: Tensor;
-  /** Added to the scores of the queries, and of the text, against [past, queries, text]. */
+  /** int64 [batch]: which text each row has, where that is not row by row. Queries stand beside it, and look at images. */
+  readonly textRows?: Tensor;
+  /** Added to the scores of the queries, and of the text, against [past, queries, text]; a row each text. */
   readonly queryMask?: Tensor;
   readonly textMask?: Tensor;
   /** A layer each: what both streams see before themselves. */
@@ -69,20 +87,34 @@ export interface PassResult {
   readonly crossAttentions: readonly (Tensor | null)[];
 }
 
-/** The layers (HF `Blip2QFormerEncoder`). */
+/**
+ * The layers (HF `Blip2QFormerEncoder`). Where rows share a text, nothing tells them apart until the queries have looked at the image, nor
+ * the text until it has read such queries: up to there each text is computed once, the queries' first self-attention and the text's whole
+ * first layer. (Dropout then falls alike on rows of the same text.)
+ */
 export function twinTransformer(g: Scope, pass: Pass, setting: Setting): PassResult {
   const layers = setting.config.num_hidden_layers;
   let { queries, text } = pass;
+  const { textRows } = pass;
+  const byRow = (x: Tensor): Tensor => (textRows === undefined ? x : gather(x, textRows));
+  const asIs = (x: Tensor): Tensor => x;
+  let [hasLooked, hasRead] = [false, false]; // the queries, the text
   const cache: KeyValues[] = [];
   const crossAttentions: (Tensor | null)[] = [];
   for (let i = 0; i < layers; i++) {
     const layer = g.scope('encoder', 'layer', i);
     const self = layer.scope('attention');
-    const streams = [queries, text].filter((stream) => stream !== undefined);
-    const own = streams.map((stream) => keyValues(self.scope('attention'), stream, setting));
+    const isByRow = hasLooked;
+    const pickText = isByRow && !hasRead ? byRow : asIs;
+    const own = [queries, text].flatMap((stream) => {
+      if (stream === undefined) return [];
+      const made = keyValues(self.scope('attention'), stream, setting);
+      return [stream === text ? eachOf(made, pickText) : made];
+    });
     const past = pass.past?.[i];
     const memory = concatKeyValues(past === undefined ? own : [past, ...own]);
     cache.push(memory);
+    const maskOf = (mask: Tensor | undefined): Tensor | undefined => (mask !== undefined && isByRow ? byRow(mask) : mask);
     if (i === layers - 1 && pass.wanted !== 'both') {
       if (pass.wanted === 'queries') text = undefined;
       else queries = undefined;
@@ -90,16 +122,17 @@ export function twinTransformer(g: Scope, pass: Pass, setting: Setting): PassRes
     }
     let looked: Tensor | null = null;
     if (queries !== undefined) {
-      queries = attend(self, queries, memory, pass.queryMask, setting).x;
+      queries = attend(self, queries, memory, maskOf(pass.queryMask), setting).x;
       const image = pass.image?.[i];
       if (image !== undefined) {
-        const cross = attend(layer.scope('crossattention'), queries, image, undefined, setting);
-        [queries, looked] = [cross.x, cross.probabilities];
+        const cross = attend(layer.scope('crossattention'), queries, image, undefined, setting, hasLooked ? asIs : byRow);
+        [queries, looked, hasLooked] = [cross.x, cross.probabilities, true];
       }
       queries = feedForward(layer, queries, '_query', setting);
     }
     if (text !== undefined) {
-      text = attend(self, text, memory, pass.textMask, setting).x;
+      text = attend(self, text, memory, maskOf(pass.textMask), setting, pickText).x;
+      hasRead ||= isByRow;
       text = feedForward(layer, text, '', setting);
     }
     crossAttentions.push(looked);

@@ -12,7 +12,7 @@ import { createGraph } from '@querent/graph';
 import { createRandom } from '@querent/images';
 import type { Random } from '@querent/images';
 import { stage1 } from './objectives/stage1.ts';
-import { ADAMW_DEFAULTS, adamWStep } from './adamw.ts';
+import { ADAMW_DEFAULTS, AdamW } from './adamw.ts';
 import { trainedParameter } from './optimisers.ts';
 import { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
 
@@ -133,11 +133,13 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
   const { graph, trained } = trainingGraph(g, losses, () => true);
   await using executable = await engine.compile(graph, new Map(), { asInputs: trained, purpose: 'training', ...(signal === undefined ? {} : { signal }) });
   const parameters = initialise(graph, trained, random);
-  const learned = [...parameters].map(([name, { shape: size, data }]) => trainedParameter(name, size, data));
+  const optimiser = new AdamW([...parameters.values()].flatMap(({ data: { length } }) => [length, length, length]));
+  const allocate = (length: number): Float32Array => optimiser.allocate(length);
+  const learned = [...parameters].map(([name, { shape: size, data }]) => trainedParameter(name, size, data, { allocate }));
   const feeds = { ...batchFeeds(shape, random), ...Object.fromEntries(parameters) };
 
   // The gradients are written to the same memory at each step.
-  const into = Object.fromEntries([...parameters].map(([name, { shape: size, data }]) => [GRADIENT_PREFIX + name, float32(size, new Float32Array(data.length))]));
+  const into = Object.fromEntries([...parameters].map(([name, { shape: size, data }]) => [GRADIENT_PREFIX + name, float32(size, allocate(data.length))]));
 
   const seconds: number[] = [];
   const cpuSeconds: number[] = [];
@@ -146,7 +148,7 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
     const start = performance.now();
     const cpuStart = process.cpuUsage();
     const outputs = await executable.run(feeds, signal === undefined ? { into } : { into, signal });
-    for (const parameter of learned) adamWStep(parameter, into[GRADIENT_PREFIX + parameter.name]!.data, 1e-4, step + 1, ADAMW_DEFAULTS);
+    for (const parameter of learned) optimiser.step(parameter, into[GRADIENT_PREFIX + parameter.name]!.data, 1e-4, step + 1, ADAMW_DEFAULTS);
     seconds.push((performance.now() - start) / 1000);
     const cpu = process.cpuUsage(cpuStart);
     cpuSeconds.push((cpu.user + cpu.system) / 1e6);

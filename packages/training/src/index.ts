@@ -16,7 +16,7 @@ export { train } from './train.ts';
 export type { Batch, TrainEvent, TrainOptions, TrainedModel } from './train.ts';
 export { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
 export type { TrainingGraph } from './training-graph.ts';
-export { ADAMW_DEFAULTS, adamWStep } from './adamw.ts';
+export { ADAMW_DEFAULTS, AdamW } from './adamw.ts';
 export type { AdamWOptions } from './adamw.ts';
 export { accumulate, clipGlobalNorm, doesDecay, globalNorm, trainedParameter } from './optimisers.ts';
 export type { Moments, TrainedParameter } from './optimisers.ts';

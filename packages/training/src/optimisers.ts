@@ -22,15 +22,18 @@ export function doesDecay(name: string, shape: readonly number[]): boolean {
   return shape.length !== 1 && !name.endsWith('.bias');
 }
 
+export interface TrainedParameterOptions {
+  /** Default 1. */
+  readonly learningRateScale?: number;
+  /** Zeros for the moments: an optimiser may want them in a place of its own. */
+  readonly allocate?: (length: number) => Float32Array;
+}
+
 /** A trained parameter with fresh moments. */
-export function trainedParameter(name: string, shape: readonly number[], values: Float32Array, learningRateScale = 1): TrainedParameter {
-  return {
-    name,
-    values,
-    moments: { first: new Float32Array(values.length), second: new Float32Array(values.length) },
-    decays: doesDecay(name, shape),
-    learningRateScale,
-  };
+export function trainedParameter(name: string, shape: readonly number[], values: Float32Array, options: TrainedParameterOptions = {}): TrainedParameter {
+  const { learningRateScale = 1, allocate = (length) => new Float32Array(length) } = options;
+  const moments = { first: allocate(values.length), second: allocate(values.length) };
+  return { name, values, moments, decays: doesDecay(name, shape), learningRateScale };
 }
 
 /** The 2-norm over all gradients together. */

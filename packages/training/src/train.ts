@@ -8,7 +8,7 @@ import { QuerentError, float32 } from '@querent/core';
 import type { Checkpoint, HistoryPoint } from './checkpoint.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import type { AdamWOptions } from './adamw.ts';
-import { adamWStep } from './adamw.ts';
+import { AdamW } from './adamw.ts';
 import type { TrainedParameter } from './optimisers.ts';
 import { accumulate, clipGlobalNorm, trainedParameter } from './optimisers.ts';
 import type { Schedule } from './schedules.ts';
@@ -76,11 +76,15 @@ export interface TrainedModel {
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, TrainedModel> {
   const { graph, parameters, steps, signal } = options;
-  const trained = graph.trained.map((name): TrainedParameter => {
+  const micros = options.accumulate ?? 1;
+  const learned = graph.trained.map((name) => {
     const parameter = parameters.get(name);
     if (parameter === undefined) throw new QuerentError('QRT_GRAPH_PARAMETER', `Trained parameter ${name} has no start value.`);
-    return trainedParameter(name, parameter.shape, parameter.data, options.learningRateScale?.(name) ?? 1);
+    return { name, ...parameter };
   });
+  const optimiser = new AdamW(learned.flatMap(({ data: { length } }) => [length, length, length])); // two moments and the gradient
+  const allocate = (length: number): Float32Array => optimiser.allocate(length);
+  const trained = learned.map(({ name, shape, data }) => trainedParameter(name, shape, data, { learningRateScale: options.learningRateScale?.(name) ?? 1, allocate }));
   const average = options.averageDecay === undefined ? undefined : new Map(trained.map((p) => [p.name, Float32Array.from(p.values)]));
   const history: HistoryPoint[] = [];
   let step = 0;
@@ -98,10 +102,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   };
 
   yield { type: 'start', step, steps, trainedParameters: trained.reduce((sum, p) => sum + p.values.length, 0) };
-  const micros = options.accumulate ?? 1;
   // The same memory at each step; sums over micro-batches have their own.
-  const into = Object.fromEntries(trained.map((p) => [GRADIENT_PREFIX + p.name, float32(parameters.get(p.name)!.shape, new Float32Array(p.values.length))]));
-  const gradients = trained.map((p) => (micros === 1 ? into[GRADIENT_PREFIX + p.name]!.data : new Float32Array(p.values.length)));
+  const gradients = trained.map((p) => allocate(p.values.length));
+  const into = Object.fromEntries(
+    trained.map((p, i) => [GRADIENT_PREFIX + p.name, float32(parameters.get(p.name)!.shape, micros === 1 ? gradients[i]! : new Float32Array(p.values.length))]),
+  );
   const speed = createSpeedometer();
   let savedAt = Date.now();
   const isLazy = options.batchesDependOnWeights === true;
@@ -133,7 +138,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       const gradientNorm = clipGlobalNorm(gradients, options.maxGradNorm ?? Infinity);
       if (!Number.isFinite(gradientNorm)) throw diverged('gradient norm', gradientNorm, step);
       const learningRate = learningRateAt(options.schedule, step, steps);
-      trained.forEach((p, i) => adamWStep(p, gradients[i]!, learningRate, step + 1, options.optimiser));
+      trained.forEach((p, i) => optimiser.step(p, gradients[i]!, learningRate, step + 1, options.optimiser));
       if (average !== undefined) for (const p of trained) follow(average.get(p.name)!, p.values, Math.min(options.averageDecay!, (step + 1) / (step + 10)));
       step++;
       history.push({ step, learningRate, gradientNorm, losses });

@@ -60,6 +60,8 @@ export interface MatchOptions {
    * then computed once per image and picked, not computed again.
    */
   readonly images?: Tensor;
+  /** int64 [rows]: which text each row is of, likewise. Default: as many rows as texts, in their order. */
+  readonly texts?: Tensor;
 }
 
 /** A bridge in a graph. Calling a function adds its nodes; parameters are shared between calls. */

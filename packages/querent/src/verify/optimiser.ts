@@ -2,7 +2,7 @@
 import { QuerentError, float32 } from '@querent/core';
 import { isJsonObject } from '@querent/hub';
 import type { JsonObject } from '@querent/hub';
-import { adamWStep, clipGlobalNorm, learningRateAt, perEpoch, trainedParameter } from '@querent/training';
+import { AdamW, clipGlobalNorm, learningRateAt, perEpoch, trainedParameter } from '@querent/training';
 import { check, input, numberOf, part, reportOf } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
 import type { VerifyReport } from './report.ts';
@@ -28,13 +28,14 @@ function adamW(fixture: Fixture): void {
   const notes = part(fixture.notes, 'adamw');
   const rates = numbers(notes['lr_per_step'], 'adamw.lr_per_step');
   const [beta1 = 0.9, beta2 = 0.999] = numbers(notes['betas'], 'adamw.betas');
+  const optimiser = new AdamW();
   for (const name of ['w', 'b']) {
     const start = fixture.inputs.get(`${name}0`);
     if (start === undefined) continue;
     const weightDecay = numberOf(notes, `weight_decay_${name}`);
     const parameter = { ...trainedParameter(name, start.shape, valuesOf(fixture, `${name}0`)), decays: weightDecay > 0 };
     rates.forEach((rate, i) => {
-      adamWStep(parameter, valuesOf(fixture, `grad_${name}.${i}`), rate, i + 1, { betas: [beta1, beta2], epsilon: numberOf(notes, 'eps'), weightDecay });
+      optimiser.step(parameter, valuesOf(fixture, `grad_${name}.${i}`), rate, i + 1, { betas: [beta1, beta2], epsilon: numberOf(notes, 'eps'), weightDecay });
       check(fixture, `${name}.${i}`, float32(start.shape, parameter.values.slice()));
     });
     check(fixture, `${name}_exp_avg`, float32(start.shape, parameter.moments.first));

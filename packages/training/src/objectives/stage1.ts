@@ -4,9 +4,9 @@
  */
 import type { Bridge, BridgeEncoding, Tensor } from '@querent/core';
 import { QuerentError, int64 } from '@querent/core';
-import { add, concat, constant, equal, filled, cast, gather, mul, range, slice, where } from '@querent/graph';
+import { add, concat, constant, equal, filled, cast, mul, range, slice, where } from '@querent/graph';
 import { itc } from './itc.ts';
-import { itg } from './itg.ts';
+import { IGNORED, itg } from './itg.ts';
 import type { HardNegatives } from './itm.ts';
 import { drawHardNegatives, itm } from './itm.ts';
 
@@ -59,11 +59,12 @@ export function stage1(bridge: Bridge, inputs: Stage1Inputs, options: Stage1Opti
   }
   if (weights.itg > 0) {
     const generate = need(bridge.generateText, 'generateText (ITG)');
-    const [first, rest] = [slice(text.inputIds, 1, 0, 1), slice(text.inputIds, 1, 1, Infinity)];
-    const decoderToken = constant(first, int64([1, 1], [options.decoderToken]));
-    const inputIds = concat([add(mul(first, 0), decoderToken), rest], 1);
-    const isPadding = equal(text.attentionMask, 0);
-    losses['loss_itg'] = itg(generate(image, { inputIds, attentionMask: text.attentionMask }), where(isPadding, -100, text.inputIds), labelSmoothing);
+    const { inputIds, attentionMask } = text;
+    const [said, next] = [(x: Tensor): Tensor => slice(x, 1, 0, -1), (x: Tensor): Tensor => slice(x, 1, 1, Infinity)]; // [batch, tokens - 1]
+    const first = slice(inputIds, 1, 0, 1);
+    const decoderToken = add(mul(first, 0), constant(first, int64([1, 1], [options.decoderToken])));
+    const logits = generate(image, { inputIds: concat([decoderToken, slice(inputIds, 1, 1, -1)], 1), attentionMask: said(attentionMask) });
+    losses['loss_itg'] = itg(logits, where(equal(next(attentionMask), 0), IGNORED, next(inputIds)), labelSmoothing);
   }
   const weighted = Object.entries(losses).map(([name, loss]) => {
     const weight = { loss_itc: weights.itc, loss_itm: weights.itm, loss_itg: weights.itg }[name] ?? 1;
@@ -80,8 +81,8 @@ function matching(bridge: Bridge, inputs: Stage1Inputs, similarity: Tensor): Ten
   if (negatives === undefined) throw new QuerentError('QRT_USAGE', 'ITM needs noise to draw its negatives, or the negatives.');
   const drawn = 'images' in negatives ? drawHardNegatives(similarity, inputs.imageIds, negatives) : negatives;
   const own = range(inputIds, inputIds.shape[0]!);
-  const stack = (x: Tensor): Tensor => concat([x, x, gather(x, drawn.text)], 0);
-  const logits = match(inputs.features, { inputIds: stack(inputIds), attentionMask: stack(attentionMask) }, { images: concat([own, drawn.image, own], 0) });
+  const rows = { images: concat([own, drawn.image, own], 0), texts: concat([own, own, drawn.text], 0) };
+  const logits = match(inputs.features, { inputIds, attentionMask }, rows);
   const ones = cast(filled(own, own.shape, 1), 'int64');
   const zeros = cast(filled(own, own.shape, 0), 'int64');
   return itm(logits, concat([ones, zeros, zeros], 0));
