@@ -79,11 +79,13 @@ describe('qformer-stage1', () => {
     const negText = g.input('neg_text', 'int64', ['batch']);
     const rows = concat([self, self, negText], 0);
     const mixed = { inputIds: gather(text.inputIds, rows), attentionMask: gather(text.attentionMask, rows) };
-    g.output('itm_logits', bridge.match(features, mixed, { images: concat([self, negImage, self], 0) }));
+    const images = concat([self, negImage, self], 0);
+    g.output('itm_logits', bridge.match(features, mixed, { images }));
+    g.output('by_rows', bridge.match(features, text, { images, texts: rows })); // each text once, as long as its rows are alike
     const rowCount = pick(fixture.inputs, 'input_ids').shape[0]!;
     const feeds = { ...feedsOf(fixture, [...INPUTS, 'neg_image', 'neg_text']), self: int64([rowCount], [...Array(rowCount).keys()]) };
     const outputs = await runOnce(g.graph, stage1Weights(fixture), feeds);
-    expectClose(pick(outputs, 'itm_logits'), pick(fixture.expected, 'itm_logits'));
+    for (const name of ['itm_logits', 'by_rows']) expectClose(pick(outputs, name), pick(fixture.expected, 'itm_logits'));
   });
 
   it('writes text (ITG) over the query pass, and the same under the joint mask', async () => {
@@ -127,12 +129,11 @@ describe('blip2-itm', () => {
     const similarity = bridge.contrast.similarity(images, texts);
     const imageRows = g.input('image_rows', 'int64', ['pairs']);
     const textRows = g.input('text_rows', 'int64', ['pairs']);
-    const pairs = { inputIds: gather(text.inputIds, textRows), attentionMask: gather(text.attentionMask, textRows) };
     g.output('image_embeds', images);
     g.output('text_embeds', texts);
     g.output('itc_logits_per_image', similarity);
     g.output('itc_logits_per_text', transpose(similarity, [1, 0]));
-    g.output('itm_logits', bridge.match(features, pairs, { images: imageRows }));
+    g.output('itm_logits', bridge.match(features, text, { images: imageRows, texts: textRows }));
     const [imageCount, textCount] = pick(fixture.expected, 'itc_logits_per_image').shape;
     const grid = [...Array(imageCount! * textCount!).keys()];
     const feeds = {

@@ -185,7 +185,7 @@ export class OnnxExecutable implements Executable {
   }
 }
 
-/** Copies below this are left to the garbage collector: a decoding step has many small ones. */
+/** Copies of less than this together are left to the garbage collector. */
 const LET_GO_BYTES = 2 ** 20;
 
 /** Larger than any hole that the heap may have. */
@@ -203,11 +203,14 @@ const plugs: (ArrayBuffer | null)[] = [];
 function letGo(results: InferenceSession.ReturnType, into: Readonly<Record<string, TensorData>>): void {
   const targets = new Set(Object.values(into).map(({ data }) => data.buffer));
   const buffers = new Set<ArrayBuffer>();
+  let bytes = 0;
   for (const name of Object.keys(into)) {
     const buffer = (results[name]?.data as TypedArray | undefined)?.buffer; // numeric outputs only
-    if (buffer instanceof ArrayBuffer && buffer.byteLength >= LET_GO_BYTES && !targets.has(buffer)) buffers.add(buffer);
+    if (!(buffer instanceof ArrayBuffer) || targets.has(buffer)) continue;
+    buffers.add(buffer);
+    bytes += buffer.byteLength;
   }
-  if (buffers.size === 0) return;
+  if (bytes < LET_GO_BYTES) return;
   if (plugs.length < 2) plugs.push(plugs.length === 0 ? null : new ArrayBuffer(PLUG_BYTES));
   const { port1, port2 } = new MessageChannel();
   port1.postMessage(null, [...buffers]);

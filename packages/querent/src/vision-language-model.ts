@@ -129,7 +129,7 @@ export class VisionLanguageModel implements LoadedModel {
     const batch = await stackInTurns(pixelValues, options.signal, this.#spareBatches.pop());
     const features = await this.#run('encoder', { pixel_values: batch }, 'features', options);
     // Nobody reads the pixels any more, and memory that is used again is no work for the garbage collector. Not after a failure: who tries again needs them.
-    if (this.#spareBatches.length < SPARE_BATCHES) this.#spareBatches.push(batch.data);
+    if (this.#spareBatches.length < SPARE_BATCHES) this.#spareBatches.push(new Float32Array(batch.data.buffer)); // the whole of it: the next batch may be larger
     if (options.givesUpPixels === true) this.#sparePixels.push(...new Set(pixelValues.slice(0, SPARE_PIXELS - this.#sparePixels.length).map(({ data }) => data)));
     return features;
   }

@@ -23,7 +23,7 @@ export function stack(rows: readonly TensorData<'float32'>[]): TensorData<'float
  * As {@link stack}, but lets other work run every few milliseconds: the pixels of a batch are ten megabytes, and memory that
  * is touched for the first time is slow.
  *
- * @param into the memory of the batch, used where it has the right size
+ * @param into the memory of the batch, used where it is large enough
  * @throws QuerentError QRT_USAGE as `stack`; the signal's reason on abort.
  */
 export async function stackInTurns(rows: readonly TensorData<'float32'>[], signal?: AbortSignal, into?: Float32Array): Promise<TensorData<'float32'>> {
@@ -43,7 +43,8 @@ function* stackRows(rows: readonly TensorData<'float32'>[], into?: Float32Array)
   const first = rows[0];
   if (first === undefined) throw new QuerentError('QRT_USAGE', 'A batch of no tensors was asked for.', { fix: 'Give at least one.' });
   const size = first.data.length;
-  const data = into?.length === rows.length * size ? into : new Float32Array(rows.length * size);
+  const length = rows.length * size;
+  const data = into !== undefined && into.length >= length ? into.subarray(0, length) : new Float32Array(length);
   for (const [i, row] of rows.entries()) {
     if (row.shape.length !== first.shape.length || row.shape.some((dim, axis) => dim !== first.shape[axis])) {
       throw new QuerentError('QRT_USAGE', `Row ${i} of a batch is [${row.shape.join(', ')}]; the first one is [${first.shape.join(', ')}].`, {

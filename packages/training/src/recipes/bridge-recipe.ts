@@ -24,7 +24,8 @@ import type { PreparedRun } from './common.ts';
 import { chooseObjectives, objectivesSchema } from './plugin-objectives.ts';
 import type { ChosenObjective, ObjectiveChoice } from './plugin-objectives.ts';
 import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
-import { cachedPictures, encoderOf } from './frozen-encoder.ts';
+import type { EncoderChoice } from './frozen-encoder.ts';
+import { cachedPictures, encoderChoiceProperties, encoderOf, openChosenEncoder, visionConfigOf } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import type { SelfCriticalNumbers } from './scst.ts';
@@ -35,9 +36,7 @@ import type { Stage2Numbers, Stage2Parts } from './stage2.ts';
 import { fittingProjection, goesOnFrom, prepareStage2 } from './stage2.ts';
 
 /** What both stages are told about images and parts. Paths of models are relative to the recipe, of data to the data folder. */
-interface BridgeRecipeParts {
-  /** Folder of the frozen encoder. */
-  readonly encoder: string;
+interface BridgeRecipeParts extends EncoderChoice {
   readonly images: string;
   readonly annotations: AnnotationSource;
   readonly views: ViewOptions;
@@ -83,7 +82,7 @@ export type BridgeRecipe = Stage1Recipe | Stage2Recipe | SelfCriticalRecipe;
 
 const partProperties = {
   $schema: sourceProperties.$schema,
-  encoder: { type: 'string', description: 'The folder of the frozen encoder, relative to the recipe.' },
+  ...encoderChoiceProperties,
   images: sourceProperties.images,
   annotations: sourceProperties.annotations,
   views: viewOptionsSchema,
@@ -153,7 +152,7 @@ export async function* prepareBridgeRecipe(recipe: BridgeRecipe, options: TrainR
   const begunFrom = initFolder(recipe, options);
   const init = begunFrom === undefined ? undefined : await openModelFolder(begunFrom);
   const bert = init === undefined && recipe.kind === 'stage1' && recipe.bert !== undefined ? await openBert(resolve(options.recipeFolder, recipe.bert), recipe, options) : undefined;
-  const encoderFolder = await openModelFolder(resolve(options.recipeFolder, recipe.encoder));
+  const encoderFolder = await openChosenEncoder(recipe, options.recipeFolder);
   const encoder = encoderOf(encoderFolder.config, options.plugins);
   const bridge = bridgeOf(init?.config ?? bert?.document ?? { ...recipe }, options.plugins, encoder.plugin.width(encoder.config));
   const begun = await bert?.weights(bridge.config, recipe.seed); // what does not fit is told before hours of features
@@ -203,7 +202,7 @@ async function runOver({ bridge, images, cache, initial, objectives, language }:
       ...(initial === undefined ? {} : { initial }),
       save: (weights, folder) =>
         saveModelFolder(folder, {
-          config: { architectures: ['Blip2ForImageTextRetrieval'], ...plugins, ...folderConfig, vision_config: { from: fromOf(folder, at(recipe.encoder)) } },
+          config: { architectures: ['Blip2ForImageTextRetrieval'], ...plugins, ...folderConfig, vision_config: visionConfigOf(recipe, options.recipeFolder, folder) },
           parameters: weights,
           tokenizer: document,
           dtype: 'float32',
@@ -224,7 +223,7 @@ async function runOver({ bridge, images, cache, initial, objectives, language }:
           ...plugins,
           ...(prompt?.share === 1 ? { prompts: { caption: prompt.text } } : {}), // it has never been asked otherwise
           ...folderConfig,
-          vision_config: { from: fromOf(folder, at(recipe.encoder)) },
+          vision_config: visionConfigOf(recipe, options.recipeFolder, folder),
           text_config: { from: fromOf(folder, at(recipe.language_model)) },
         },
         parameters: weights,

@@ -1,9 +1,10 @@
 /** A frozen encoder as recipes use it: from its folder to a graph and weights, and the wait for a cache of what it makes of pictures. */
 import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { EncoderConfig, EncoderPlugin, Graph, ParameterSet } from '@querent/core';
 import { validate } from '@querent/core';
 import { createGraph } from '@querent/graph';
-import { loadTensors } from '@querent/hub';
+import { loadTensors, openModelFolder } from '@querent/hub';
 import type { JsonObject, ModelFolder } from '@querent/hub';
 import type { ImageProcessor } from '@querent/images';
 import { createImageProcessor } from '@querent/images';
@@ -13,6 +14,31 @@ import { openViewFeatures } from '../data/view-caches.ts';
 import type { ViewCacheOptions } from '../data/view-caches.ts';
 import type { ViewOptions } from '../data/views.ts';
 import type { RecipeEvent, TrainRecipeOptions, TrainingPlugins } from '../train-recipe.ts';
+import { fromOf } from './bridge-parts.ts';
+
+/** How a recipe names its encoder. */
+export interface EncoderChoice {
+  /** Folder of the frozen encoder. */
+  readonly encoder: string;
+  /** What its config is to say otherwise, for instance a larger `image_size`. The trained folder says so too. */
+  readonly encoder_config?: JsonObject;
+}
+
+export const encoderChoiceProperties = {
+  encoder: { type: 'string', description: 'The folder of the frozen encoder, relative to the recipe.' },
+  encoder_config: { type: 'object', description: "What the encoder's config is to say otherwise than its folder: a larger image_size of a convolutional one, for instance." },
+} as const;
+
+/** The folder that a recipe names, its config as the recipe wants it. */
+export async function openChosenEncoder({ encoder, encoder_config: otherwise }: EncoderChoice, recipeFolder: string): Promise<ModelFolder> {
+  const folder = await openModelFolder(resolve(recipeFolder, encoder));
+  return { ...folder, config: { ...folder.config, ...otherwise } };
+}
+
+/** The `vision_config` of a trained folder `out`: where the encoder is, and what its config says otherwise. */
+export function visionConfigOf({ encoder, encoder_config: otherwise }: EncoderChoice, recipeFolder: string, out: string): JsonObject {
+  return { from: fromOf(out, resolve(recipeFolder, encoder)), ...otherwise };
+}
 
 export interface Encoder {
   readonly plugin: EncoderPlugin;

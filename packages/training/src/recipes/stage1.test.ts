@@ -48,3 +48,11 @@ it('takes an encoder that is an .onnx file and its config, and the losses are th
   // What was trained names the folder by `from`, and is opened without weights of the encoder's own.
   expect((await openModelFolder(join(folder, 'exported', 'model'))).config['vision_config']).toMatchObject({ model_type: 'onnx', file: 'tower.onnx' });
 });
+
+it("takes what the encoder's config is to say otherwise, and the trained folder says so too", async () => {
+  const changed = { encoder_config: { layer_norm_eps: 0.5 } };
+  expect(await losses(changed, 'otherwise')).not.toEqual(await losses({}, 'as-it-is'));
+  const { config } = await openModelFolder(join(folder, 'otherwise', 'model'));
+  expect(config['vision_config']).toMatchObject({ model_type: 'vit', hidden_size: 16, layer_norm_eps: 0.5 });
+  await expect(losses({ encoder_config: { image_size: -32 } }, 'wrong')).rejects.toMatchObject({ code: 'QRT_CONFIG_INVALID', message: expect.stringContaining('image_size') as string });
+});

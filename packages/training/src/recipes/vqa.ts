@@ -24,16 +24,15 @@ import type { BridgeOfDocument } from './bridge-parts.ts';
 import { bridgeOf, fromOf, trainedWeights } from './bridge-parts.ts';
 import type { PreparedRun, RunNumbers } from './common.ts';
 import { RUN_NUMBERS_REQUIRED, initFolder, runNumbersProperties, sourceProperties } from './common.ts';
-import { cachedPictures } from './frozen-encoder.ts';
+import type { EncoderChoice } from './frozen-encoder.ts';
+import { cachedPictures, encoderChoiceProperties, openChosenEncoder, visionConfigOf } from './frozen-encoder.ts';
 import { openFrozenLanguageModel } from './frozen-language-model.ts';
 import type { FrozenLanguageModel } from './frozen-language-model.ts';
 import { startValues } from './start-values.ts';
 import { LANGUAGE_MODEL_SCOPE, languageProjection } from './stage2.ts';
 
-export interface VqaRecipe extends RunNumbers {
+export interface VqaRecipe extends RunNumbers, EncoderChoice {
   readonly kind: 'vqa';
-  /** Folder of the frozen encoder. */
-  readonly encoder: string;
   /** The frozen language model, a folder or a `.gguf` file. */
   readonly language_model: string;
   readonly questions: QuestionSource;
@@ -62,7 +61,7 @@ export const vqaRecipeSchema: JsonSchema = {
   properties: {
     $schema: sourceProperties.$schema,
     kind: { const: 'vqa', description: 'Questions about pictures.' },
-    encoder: folder('The folder of the frozen encoder'),
+    ...encoderChoiceProperties,
     language_model: folder('The frozen language model, a folder or a .gguf file'),
     questions: questionSourceSchema,
     views: viewOptionsSchema,
@@ -92,7 +91,7 @@ export async function* prepareVqaRecipe(recipe: VqaRecipe, options: TrainRecipeO
   const at = (path: string): string => resolve(options.recipeFolder, path);
   const parts = await openParts(recipe, options, at);
   const { pictures, questions } = await readQuestions(recipe.questions, { dataFolder: options.dataFolder, cacheFolder: options.cacheFolder, part: 'train' });
-  const cache = yield* cachedPictures(await openModelFolder(at(recipe.encoder)), recipe.views, pictures, options);
+  const cache = yield* cachedPictures(await openChosenEncoder(recipe, options.recipeFolder), recipe.views, pictures, options);
   const close = (): Promise<void> => cache.close();
   let run: ReturnType<typeof prepareVqa>;
   try {
@@ -110,7 +109,7 @@ export async function* prepareVqaRecipe(recipe: VqaRecipe, options: TrainRecipeO
           architectures: ['Blip2ForConditionalGeneration'],
           ...parts.bridge.folderConfig,
           prompts: { vqa: parts.template },
-          vision_config: { from: fromOf(out, at(recipe.encoder)) },
+          vision_config: visionConfigOf(recipe, options.recipeFolder, out),
           text_config: { from: fromOf(out, at(recipe.language_model)) },
         },
         parameters: weights,
