@@ -148,11 +148,6 @@ export class Decoder {
     const scores = rowsOf(result['logits']);
     return this.#places.map((at) => scores[at]!);
   }
-
-  /** After the last step. */
-  close(): void {
-    this.#memory.close();
-  }
 }
 
 /** Is this graph both at once? A prefill by itself is not told where to write. */

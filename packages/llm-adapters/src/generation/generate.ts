@@ -70,7 +70,6 @@ export async function* generate(
     if (step.isDone) break;
     scores = await decoder.step(step.ids, step.parents, signal);
   }
-  decoder.close(); // after a failure its memory is left to the garbage collector: a run may not have ended
   yield { type: 'generated', rows: strategy.results() };
 }
 

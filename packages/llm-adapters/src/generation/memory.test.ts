@@ -103,20 +103,4 @@ describe('the memory of beams', () => {
       }),
     );
   });
-
-  it('begins empty in what an ended generation has left, and leaves a running one alone', () => {
-    const sizes = { width: 2, promptSlots: 2, maxSlots: 40 };
-    const running = new Memory(PORTS, promptOf(3, 2), { ...sizes, rows: 6 });
-    write(running, 5, 7, 77);
-    const ended = new Memory(PORTS, promptOf(3, 2), { ...sizes, rows: 6 });
-    write(ended, 1, 30, 99);
-    const { data: old } = ended.ports().feeds['past_key_values.0.key']!;
-    ended.close();
-    const next = new Memory(PORTS, promptOf(2, 2), { ...sizes, rows: 4 });
-    const { data } = next.ports().feeds['past_key_values.0.key']!;
-    expect(data.buffer).toBe(old.buffer);
-    expect(new Set(Array.from({ length: 38 }, (_, i) => slotOf(next, 1, i + 2)))).toEqual(new Set([0]));
-    expect(slotOf(running, 5, 7)).toBe(77);
-    expect(running.ports().feeds['past_key_values.0.key']!.data.buffer).not.toBe(old.buffer);
-  });
 });

@@ -10,25 +10,6 @@ import type { Move } from './placement.ts';
 /** New slots are allocated in steps: a long `maxNewTokens` costs nothing until it is used. */
 const SLOT_STEP = 64;
 
-/** Caches of this many bytes wait for the next generations. */
-const SPARE_BYTES = 64 * 2 ** 20;
-
-/** Caches of generations that have ended: fresh memory is slow to touch, and tens of megabytes a batch are work for the garbage collector. */
-const spares: Float32Array[] = [];
-
-/** Zeros, in used memory where some is large enough. */
-function takeCache(length: number): Float32Array {
-  const fits = (spare: Float32Array): boolean => spare.length >= length && spare.length <= 2 * length;
-  const at = spares.findIndex(fits);
-  const [spare] = at === -1 ? [] : spares.splice(at, 1);
-  return spare === undefined ? new Float32Array(length) : spare.subarray(0, length).fill(0);
-}
-
-function giveCache({ buffer }: Float32Array): void {
-  const kept = spares.reduce((sum, { byteLength }) => sum + byteLength, buffer.byteLength);
-  if (kept <= SPARE_BYTES) spares.push(new Float32Array(buffer));
-}
-
 const PAST = 'past_key_values.';
 const PRESENT = 'present.';
 
@@ -88,7 +69,7 @@ export class Memory {
       const present = prefill[PRESENT + name];
       const { heads, headWidth } = geometry(port, present);
       if (written.has(PRESENT + name)) {
-        const cache: Cache = { name, heads, headWidth, data: takeCache(options.rows * heads * this.#slots * headWidth) };
+        const cache: Cache = { name, heads, headWidth, data: new Float32Array(options.rows * heads * this.#slots * headWidth) };
         if (present !== undefined) this.#fill(cache, present, options.width);
         self.push(cache);
       } else {
@@ -110,11 +91,10 @@ export class Memory {
     if (index < this.#slots) return;
     const slots = Math.min(this.#maxSlots, index + SLOT_STEP);
     for (const cache of this.#self) {
-      const grown = takeCache(this.#rows * cache.heads * slots * cache.headWidth);
+      const grown = new Float32Array(this.#rows * cache.heads * slots * cache.headWidth);
       for (let i = 0; i < this.#rows * cache.heads; i++) {
         grown.set(cache.data.subarray(i * this.#slots * cache.headWidth, (i + 1) * this.#slots * cache.headWidth), i * slots * cache.headWidth);
       }
-      giveCache(cache.data);
       cache.data = grown;
     }
     this.#slots = slots;
@@ -159,11 +139,6 @@ export class Memory {
       }
     }
     return copied;
-  }
-
-  /** Its caches may serve others now. Not while a run may still write to them. */
-  close(): void {
-    for (const { data } of this.#self) giveCache(data);
   }
 
   #fill(cache: Cache, present: TensorData, width: number): void {
