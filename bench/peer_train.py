@@ -3,8 +3,8 @@
     python bench/peer_train.py '{"hidden_size": 768, ..., "batch": 8, "steps": 5, "threads": 2}'    prints one line of JSON
 
 With "shares": false each pass computes what BLIP-2's published code (LAVIS, Blip2Qformer.forward) computes: ITG over the keys and values of the
-query pass, all else anew, the last layer for every token. With "shares": true it shares what Querent's graph shares: keys and values of the
-image once for all passes, the last layer only where it is read. Attention is torch's fused one, AdamW is torch's fused one, in both.
+query pass, all else anew, the last layer for every token. With "shares": true it is written for speed: keys and values of the image once for
+all passes, the last layer only where it is read. (Querent's graph also shares what rows of the same text have in common.) Attention is torch's fused one, AdamW is torch's fused one, in both.
 """
 import json
 import resource

@@ -85,7 +85,7 @@ export interface BenchTrainResult {
   readonly peer: BenchTrainRun | null;
   /** Ours over the peer's: below 1 is better. */
   readonly ratio: BenchTrainRatio | null;
-  /** PyTorch sharing between the passes what our graph shares: what is left is how fast each computes. */
+  /** PyTorch as one would write it by hand for speed: keys and values of the image once for all passes, the last layer only where it is read. */
   readonly sharingPeer: BenchTrainRun | null;
   readonly sharingRatio: BenchTrainRatio | null;
 }
@@ -97,7 +97,7 @@ export interface BenchTrainRatio {
 }
 
 /**
- * Measures the step, then the peer's, as published and sharing what our graph shares, one after the other.
+ * Measures the step, then the peer's, as published and written for speed, one after the other.
  * @throws QuerentError QRT_PLUGIN_INVALID when the bridge lacks one of the three objectives.
  */
 export async function benchTrain(options: BenchTrainOptions): Promise<BenchTrainResult> {

@@ -59,11 +59,11 @@ const command: Command<typeof args> = defineCliCommand({
       printJson(result);
       return 0;
     }
-    const named = [['', result.querent], [', as published', result.peer], [', sharing as we do', result.sharingPeer]] as const;
+    const named = [['', result.querent], [', as published', result.peer], [', written for speed', result.sharingPeer]] as const;
     for (const [how, run] of named) {
       if (run !== null) printLine(`${(run.name + how).padEnd(32)} ${run.samplesPerSecond.toFixed(2)} samples/s   ${run.secondsPerStep.toFixed(3)} s a step   ${(run.peakRssBytes / 2 ** 20).toFixed(0)} MiB at most`);
     }
-    for (const [how, ratio] of [['as published', result.ratio], ['sharing as we do', result.sharingRatio]] as const) {
+    for (const [how, ratio] of [['as published', result.ratio], ['written for speed', result.sharingRatio]] as const) {
       if (ratio !== null) printLine(`${`ratio to PyTorch ${how}`.padEnd(36)} time ${ratio.time.toFixed(2)}   memory ${ratio.memory.toFixed(2)}`);
     }
     if (result.ratio === null) printLine('no peer: this Python has no torch');
