@@ -14,7 +14,7 @@ import type { Random } from '@querent/images';
 import { stage1 } from './objectives/stage1.ts';
 import { ADAMW_DEFAULTS, AdamW } from './adamw.ts';
 import { trainedParameter } from './optimisers.ts';
-import { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
+import { gradientOutputs, initialise, trainingGraph } from './training-graph.ts';
 
 /** Sizes of the model and its batch, in the words of HuggingFace's config where it has them. */
 export interface BenchTrainShape {
@@ -139,7 +139,8 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
   const feeds = { ...batchFeeds(shape, random), ...Object.fromEntries(parameters) };
 
   // The gradients are written to the same memory at each step.
-  const into = Object.fromEntries([...parameters].map(([name, { shape: size, data }]) => [GRADIENT_PREFIX + name, float32(size, allocate(data.length))]));
+  const gradients = learned.map(({ values }) => allocate(values.length));
+  const into = Object.assign({}, ...learned.map(({ name }, i) => gradientOutputs(name, parameters.get(name)!.shape, gradients[i]!))) as Record<string, TensorData<'float32'>>;
 
   const seconds: number[] = [];
   const cpuSeconds: number[] = [];
@@ -148,7 +149,7 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
     const start = performance.now();
     const cpuStart = process.cpuUsage();
     const outputs = await executable.run(feeds, signal === undefined ? { into } : { into, signal });
-    for (const parameter of learned) optimiser.step(parameter, into[GRADIENT_PREFIX + parameter.name]!.data, 1e-4, step + 1, ADAMW_DEFAULTS);
+    learned.forEach((parameter, i) => optimiser.step(parameter, gradients[i]!, 1e-4, step + 1, ADAMW_DEFAULTS));
     seconds.push((performance.now() - start) / 1000);
     const cpu = process.cpuUsage(cpuStart);
     cpuSeconds.push((cpu.user + cpu.system) / 1e6);

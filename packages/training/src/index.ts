@@ -14,7 +14,7 @@ export type { TokenizerRecipe } from './recipes/tokenizer.ts';
 // The loop and its parts, for those who bring their own graph
 export { train } from './train.ts';
 export type { Batch, TrainEvent, TrainOptions, TrainedModel } from './train.ts';
-export { GRADIENT_PREFIX, initialise, trainingGraph } from './training-graph.ts';
+export { gradientOutputs, initialise, trainingGraph } from './training-graph.ts';
 export type { TrainingGraph } from './training-graph.ts';
 export { ADAMW_DEFAULTS, AdamW } from './adamw.ts';
 export type { AdamWOptions } from './adamw.ts';

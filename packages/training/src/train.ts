@@ -4,7 +4,7 @@
  * Events are the stream; a caller that stops listening, or aborts, stops the run after the step in hand, which is saved.
  */
 import type { Executable, TensorData } from '@querent/core';
-import { QuerentError, float32 } from '@querent/core';
+import { QuerentError } from '@querent/core';
 import type { Checkpoint, HistoryPoint } from './checkpoint.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import type { AdamWOptions } from './adamw.ts';
@@ -14,7 +14,7 @@ import { accumulate, clipGlobalNorm, trainedParameter } from './optimisers.ts';
 import type { Schedule } from './schedules.ts';
 import { learningRateAt } from './schedules.ts';
 import type { TrainingGraph } from './training-graph.ts';
-import { GRADIENT_PREFIX } from './training-graph.ts';
+import { gradientOutputs } from './training-graph.ts';
 
 /** What one run of the graph is fed. */
 export interface Batch {
@@ -104,9 +104,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   yield { type: 'start', step, steps, trainedParameters: trained.reduce((sum, p) => sum + p.values.length, 0) };
   // The same memory at each step; sums over micro-batches have their own.
   const gradients = trained.map((p) => allocate(p.values.length));
-  const into = Object.fromEntries(
-    trained.map((p, i) => [GRADIENT_PREFIX + p.name, float32(parameters.get(p.name)!.shape, micros === 1 ? gradients[i]! : new Float32Array(p.values.length))]),
-  );
+  const answers = micros === 1 ? gradients : trained.map((p) => new Float32Array(p.values.length));
+  const into = Object.assign({}, ...trained.map((p, i) => gradientOutputs(p.name, parameters.get(p.name)!.shape, answers[i]!))) as Record<string, TensorData<'float32'>>;
   const speed = createSpeedometer();
   let savedAt = Date.now();
   const isLazy = options.batchesDependOnWeights === true;
@@ -130,7 +129,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
         if (micros === 1) continue;
         trained.forEach((p, i) => {
           if (micro === 0) gradients[i]!.fill(0);
-          accumulate(gradients[i]!, into[GRADIENT_PREFIX + p.name]!.data, 1 / micros);
+          accumulate(gradients[i]!, answers[i]!, 1 / micros);
         });
       }
       const loss = losses['loss']!;

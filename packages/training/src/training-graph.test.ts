@@ -1,8 +1,10 @@
 import type { GraphScope } from '@querent/core';
-import { createGraph, linear, mul, reduceMean } from '@querent/graph';
+import { float32 } from '@querent/core';
+import { createOnnxEngine } from '@querent/engine-onnx';
+import { createGraph, linear, mul, reduceMean, reduceSum } from '@querent/graph';
 import { expect, it } from 'vitest';
 import { randomAt } from './data/batches.ts';
-import { initialise, trainingGraph } from './training-graph.ts';
+import { gradientOutputs, initialise, trainingGraph } from './training-graph.ts';
 
 function twoLayers(): { g: GraphScope; loss: ReturnType<typeof reduceMean> } {
   const g = createGraph('two-layers');
@@ -17,6 +19,20 @@ it('gives gradients of what learns, and none of what is frozen', () => {
   expect(graph.trained).toEqual(['first.weight', 'first.bias']);
   expect(graph.losses).toEqual(['loss', 'loss_half']);
   expect([...g.graph.outputs.keys()]).toEqual(['loss', 'loss_half', 'grad/first.weight', 'grad/first.bias']);
+});
+
+it('gives a large gradient in pieces, over memory in one', async () => {
+  const [rows, width] = [7_001, 1_000]; // 28 MB
+  const g = createGraph('large');
+  const x = g.input('x', 'float32', [rows, 1]);
+  const { graph, trained } = trainingGraph(g, { loss: reduceSum(mul(g.parameter('table', [rows, width]), x), [0, 1], false) }, () => true);
+  expect([...graph.outputs.keys()]).toEqual(['loss', 'grad/table/0', 'grad/table/1']);
+  const memory = new Float32Array(rows * width);
+  await using engine = createOnnxEngine({ threads: 1 });
+  await using executable = await engine.compile(graph, new Map(), { asInputs: trained });
+  const feeds = { x: float32([rows, 1], Float32Array.from({ length: rows }, (_, row) => row)), table: float32([rows, width], new Float32Array(rows * width)) };
+  await executable.run(feeds, { into: gradientOutputs('table', [rows, width], memory) });
+  expect(memory.every((value, i) => value === Math.floor(i / width))).toBe(true);
 });
 
 it('refuses to train nothing', () => {

@@ -1,14 +1,39 @@
 /**
- * From a loss to a graph that can be trained: gradients of the trained parameters become outputs `grad/<name>`, the loss
+ * From a loss to a graph that can be trained: gradients of the trained parameters become outputs `grad/<name>` (large ones
+ * `grad/<name>/0` …, see {@link gradientOutputs}), the loss
  * and its parts become outputs `loss`, `loss_itc`, … Frozen parameters stay constants of the compiled graph.
  */
 import type { Graph, GraphScope, ParameterSet, Tensor, TensorData } from '@querent/core';
-import { QuerentError, allocate, elementCount } from '@querent/core';
+import { QuerentError, allocate, elementCount, float32 } from '@querent/core';
 import type { Initialiser } from '@querent/core';
-import { grad } from '@querent/graph';
+import { grad, split } from '@querent/graph';
 import type { Random } from '@querent/images';
 
-export const GRADIENT_PREFIX = 'grad/';
+const GRADIENT_PREFIX = 'grad/';
+
+/**
+ * A gradient larger than this comes in pieces. onnxruntime-node answers with copies; of what is larger than 32 MiB glibc makes new pages for
+ * each, which for a vocabulary took a fiftieth of a step.
+ */
+const PIECE_BYTES = 24 * 2 ** 20;
+
+/** The rows of each piece of a gradient. */
+function rowsOf(shape: readonly number[]): number[] {
+  const rows = shape[0] ?? 1;
+  const most = Math.max(1, Math.floor((PIECE_BYTES * rows) / (elementCount(shape) * Float32Array.BYTES_PER_ELEMENT)));
+  return Array.from({ length: Math.max(1, Math.ceil(rows / most)) }, (_, i) => Math.min(most, rows - i * most));
+}
+
+const outputOf = (name: string, pieces: number, piece: number): string => GRADIENT_PREFIX + name + (pieces === 1 ? '' : `/${piece}`);
+
+/** Where a step writes a parameter's gradient: the outputs of {@link trainingGraph} that hold it, over `memory`, for `run`'s `into`. */
+export function gradientOutputs(name: string, shape: readonly number[], memory: Float32Array): Record<string, TensorData<'float32'>> {
+  const rows = rowsOf(shape);
+  if (rows.length === 1) return { [outputOf(name, 1, 0)]: float32(shape, memory) };
+  const width = memory.length / shape[0]!;
+  let from = 0;
+  return Object.fromEntries(rows.map((count, i) => [outputOf(name, rows.length, i), float32([count, ...shape.slice(1)], memory.subarray(from * width, (from += count) * width))]));
+}
 
 export interface TrainingGraph {
   readonly graph: Graph;
@@ -32,7 +57,11 @@ export function trainingGraph(g: GraphScope, losses: { readonly loss: Tensor } &
   }
   const gradients = grad(losses.loss, parameters.map((parameter) => parameter.tensor));
   for (const [name, loss] of Object.entries(losses)) g.output(name, loss);
-  parameters.forEach((parameter, i) => g.output(GRADIENT_PREFIX + parameter.name, gradients[i]!));
+  parameters.forEach(({ name, shape }, i) => {
+    const rows = rowsOf(shape);
+    const pieces = rows.length === 1 ? [gradients[i]!] : split(gradients[i]!, 0, rows);
+    pieces.forEach((piece, k) => g.output(outputOf(name, rows.length, k), piece));
+  });
   return { graph: g.graph, trained: parameters.map((parameter) => parameter.name), losses: Object.keys(losses) };
 }
 
