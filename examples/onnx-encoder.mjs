@@ -13,11 +13,14 @@ import { createGraph, writeOnnx } from '@querent/graph';
 import { loadTensors, openModelFolder } from '@querent/hub';
 import { createQuerent, defaultModel } from 'querent';
 
-/** What another tool would have given: the file's bytes, with their weights inside, and how pixels are prepared for it. */
-export async function exportEncoder(encoderFolder, plugins) {
+/**
+ * What another tool would have given: the file's bytes, with their weights inside, and how pixels are prepared for it.
+ * `otherwise` is what a model wants of the encoder that its folder does not say, such as the size of pictures.
+ */
+export async function exportEncoder(encoderFolder, plugins, otherwise = {}) {
   const { config: given, parameters } = await openModelFolder(encoderFolder);
   const plugin = plugins.get('encoder', given.model_type);
-  const config = { ...plugin.defaults, ...given };
+  const config = { ...plugin.defaults, ...given, ...otherwise };
   const preprocessing = plugin.preprocess(config);
   const { height, width } = preprocessing.crop_size ?? preprocessing.size;
   const g = createGraph('encoder');
@@ -43,7 +46,8 @@ export async function main(photos, model = defaultModel(['generate'])) {
   const folder = await mkdtemp(join(tmpdir(), 'querent-onnx-encoder-'));
   const querent = await createQuerent();
   try {
-    const { bytes, ...encoder } = await exportEncoder(join(model, '..', 'efficientnet-lite0'), querent.registry);
+    const { from, ...otherwise } = JSON.parse(await readFile(join(model, 'config.json'), 'utf8')).vision_config;
+    const { bytes, ...encoder } = await exportEncoder(join(model, from), querent.registry, otherwise);
     await writeFile(join(folder, 'encoder.onnx'), bytes);
     const loaded = await loadWithOnnx(querent, folder, { file: 'encoder.onnx', ...encoder }, model);
     const texts = [];
