@@ -91,7 +91,10 @@ export interface BenchTrainResult {
 }
 
 export interface BenchTrainRatio {
+  /** Of the best steps. */
   readonly time: number;
+  /** Of the median steps: what a run takes, with what each side makes of a shared machine. */
+  readonly medianTime: number;
   readonly cpuTime: number;
   readonly memory: number;
 }
@@ -114,7 +117,12 @@ export async function benchTrain(options: BenchTrainOptions): Promise<BenchTrain
 
 function ratioOf(ours: BenchTrainRun, theirs: BenchTrainRun | null): BenchTrainRatio | null {
   if (theirs === null) return null;
-  return { time: ours.secondsPerStep / theirs.secondsPerStep, cpuTime: ours.cpuSecondsPerStep / theirs.cpuSecondsPerStep, memory: ours.peakRssBytes / theirs.peakRssBytes };
+  return {
+    time: ours.secondsPerStep / theirs.secondsPerStep,
+    medianTime: ours.medianSecondsPerStep / theirs.medianSecondsPerStep,
+    cpuTime: ours.cpuSecondsPerStep / theirs.cpuSecondsPerStep,
+    memory: ours.peakRssBytes / theirs.peakRssBytes,
+  };
 }
 
 async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOptions, shape: BenchTrainShape, steps: number): Promise<BenchTrainRun> {
