@@ -148,7 +148,7 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
 
   // The gradients are written to the same memory at each step.
   const gradients = learned.map(({ values }) => allocate(values.length));
-  const into = Object.assign({}, ...learned.map(({ name }, i) => gradientOutputs(name, parameters.get(name)!.shape, gradients[i]!))) as Record<string, TensorData<'float32'>>;
+  const into = gradientOutputs([...parameters].map(([name, { shape: size }]) => ({ name, shape: size })), gradients);
 
   const seconds: number[] = [];
   const cpuSeconds: number[] = [];

@@ -105,7 +105,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   // The same memory at each step; sums over micro-batches have their own.
   const gradients = trained.map((p) => allocate(p.values.length));
   const answers = micros === 1 ? gradients : trained.map((p) => new Float32Array(p.values.length));
-  const into = Object.assign({}, ...trained.map((p, i) => gradientOutputs(p.name, parameters.get(p.name)!.shape, answers[i]!))) as Record<string, TensorData<'float32'>>;
+  const into = gradientOutputs(learned, answers);
   const speed = createSpeedometer();
   let savedAt = Date.now();
   const isLazy = options.batchesDependOnWeights === true;

@@ -31,7 +31,7 @@ it('gives a large gradient in pieces, over memory in one', async () => {
   await using engine = createOnnxEngine({ threads: 1 });
   await using executable = await engine.compile(graph, new Map(), { asInputs: trained });
   const feeds = { x: float32([rows, 1], Float32Array.from({ length: rows }, (_, row) => row)), table: float32([rows, width], new Float32Array(rows * width)) };
-  await executable.run(feeds, { into: gradientOutputs('table', [rows, width], memory) });
+  await executable.run(feeds, { into: gradientOutputs([{ name: 'table', shape: [rows, width] }], [memory]) });
   expect(memory.every((value, i) => value === Math.floor(i / width))).toBe(true);
 });
 

@@ -26,13 +26,18 @@ function rowsOf(shape: readonly number[]): number[] {
 
 const outputOf = (name: string, pieces: number, piece: number): string => GRADIENT_PREFIX + name + (pieces === 1 ? '' : `/${piece}`);
 
-/** Where a step writes a parameter's gradient: the outputs of {@link trainingGraph} that hold it, over `memory`, for `run`'s `into`. */
-export function gradientOutputs(name: string, shape: readonly number[], memory: Float32Array): Record<string, TensorData<'float32'>> {
-  const rows = rowsOf(shape);
-  if (rows.length === 1) return { [outputOf(name, 1, 0)]: float32(shape, memory) };
-  const width = memory.length / shape[0]!;
-  let from = 0;
-  return Object.fromEntries(rows.map((count, i) => [outputOf(name, rows.length, i), float32([count, ...shape.slice(1)], memory.subarray(from * width, (from += count) * width))]));
+/** Where a step writes gradients, for `run`'s `into`: the outputs of {@link trainingGraph} over `memories`, an array for each parameter in their order. */
+export function gradientOutputs(parameters: readonly { readonly name: string; readonly shape: readonly number[] }[], memories: readonly Float32Array[]): Record<string, TensorData<'float32'>> {
+  return Object.fromEntries(
+    parameters.flatMap(({ name, shape }, i) => {
+      const rows = rowsOf(shape);
+      const memory = memories[i]!;
+      if (rows.length === 1) return [[outputOf(name, 1, 0), float32(shape, memory)] as const];
+      const width = memory.length / shape[0]!;
+      let from = 0;
+      return rows.map((count, piece) => [outputOf(name, rows.length, piece), float32([count, ...shape.slice(1)], memory.subarray(from * width, (from += count) * width))] as const);
+    }),
+  );
 }
 
 export interface TrainingGraph {
