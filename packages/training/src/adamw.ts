@@ -41,12 +41,12 @@ export class AdamW {
   /** Bytes that are given away: the strips come first. */
   #used = 4 * STRIP_BYTES;
 
-  /** @param lengths of the arrays that `allocate` will be asked for: memory cannot grow under arrays that lie in it. */
+  /** @param lengths of the parameters: `allocate` has room for two moments and a gradient of each. Memory cannot grow under arrays that lie in it. */
   constructor(lengths: readonly number[] = []) {
     const { memory } = this.#kernel;
     const grow = (bytes: number): unknown => memory.grow(Math.ceil(Math.min(bytes, MOST_BYTES) / PAGE_BYTES) - 1); // it begins with one
     try {
-      grow(lengths.reduce((sum, length) => sum + wholeVectors(length), this.#used));
+      grow(lengths.reduce((sum, length) => sum + 3 * wholeVectors(length), this.#used));
     } catch {
       grow(this.#used); // where a process may not have as much in one piece: all goes through the strips
     }
@@ -54,14 +54,14 @@ export class AdamW {
   }
 
   /** Zeros where the kernel reaches them; anywhere when there is no room left. */
-  allocate(length: number): Float32Array {
+  readonly allocate = (length: number): Float32Array => {
     const { buffer } = this.#kernel.memory;
     const end = this.#used + wholeVectors(length);
     if (end > buffer.byteLength) return new Float32Array(length);
     const taken = new Float32Array(buffer, this.#used, length);
     this.#used = end;
     return taken;
-  }
+  };
 
   /** One update in place. `step` counts from 1. */
   step({ values, moments, decays, learningRateScale }: TrainedParameter, gradient: Float32Array, learningRate: number, step: number, options: AdamWOptions): void {

@@ -141,8 +141,8 @@ async function benchQuerent({ engine, bridge: plugin, signal }: BenchTrainOption
   const { graph, trained } = trainingGraph(g, losses, () => true);
   await using executable = await engine.compile(graph, new Map(), { asInputs: trained, purpose: 'training', ...(signal === undefined ? {} : { signal }) });
   const parameters = initialise(graph, trained, random);
-  const optimiser = new AdamW([...parameters.values()].flatMap(({ data: { length } }) => [length, length, length]));
-  const allocate = (length: number): Float32Array => optimiser.allocate(length);
+  const optimiser = new AdamW([...parameters.values()].map(({ data }) => data.length));
+  const { allocate } = optimiser;
   const learned = [...parameters].map(([name, { shape: size, data }]) => trainedParameter(name, size, data, { allocate }));
   const feeds = { ...batchFeeds(shape, random), ...Object.fromEntries(parameters) };
 

@@ -82,8 +82,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     if (parameter === undefined) throw new QuerentError('QRT_GRAPH_PARAMETER', `Trained parameter ${name} has no start value.`);
     return { name, ...parameter };
   });
-  const optimiser = new AdamW(learned.flatMap(({ data: { length } }) => [length, length, length])); // two moments and the gradient
-  const allocate = (length: number): Float32Array => optimiser.allocate(length);
+  const optimiser = new AdamW(learned.map(({ data }) => data.length));
+  const { allocate } = optimiser;
   const trained = learned.map(({ name, shape, data }) => trainedParameter(name, shape, data, { learningRateScale: options.learningRateScale?.(name) ?? 1, allocate }));
   const average = options.averageDecay === undefined ? undefined : new Map(trained.map((p) => [p.name, Float32Array.from(p.values)]));
   const history: HistoryPoint[] = [];
