@@ -191,8 +191,8 @@ const LET_GO_BYTES = 2 ** 20;
 /** Larger than any hole that the heap may have. */
 const PLUG_BYTES = 2 ** 21;
 
-/** What lies behind the copies in the heap, see `letGo`: taken when the second answer is there, as glibc maps the first one's apart. */
-const plugs: (ArrayBuffer | null)[] = [];
+/** Large answers so far, and what lies behind their copies, see `letGo`: taken with the second, as glibc maps the first one's apart. */
+const heap: { answers: number; plug?: ArrayBuffer } = { answers: 0 };
 
 /**
  * onnxruntime-node writes a preallocated output where it should and then answers with a copy of it, which would wait for the garbage
@@ -211,7 +211,7 @@ function letGo(results: InferenceSession.ReturnType, into: Readonly<Record<strin
     bytes += buffer.byteLength;
   }
   if (bytes < LET_GO_BYTES) return;
-  if (plugs.length < 2) plugs.push(plugs.length === 0 ? null : new ArrayBuffer(PLUG_BYTES));
+  if (++heap.answers === 2) heap.plug = new ArrayBuffer(PLUG_BYTES);
   const { port1, port2 } = new MessageChannel();
   port1.postMessage(null, [...buffers]);
   port1.close();
